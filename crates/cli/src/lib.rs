@@ -1,0 +1,1 @@
+//! Client commands over the native API.

@@ -1,0 +1,5 @@
+//! Decisions: pure functions of what is known and the time handed in.
+
+pub mod health;
+pub mod restart;
+pub mod status;

@@ -1,0 +1,144 @@
+//! The state of a cluster, computed from its wish, the operation that holds it and the last observations.
+
+use crate::cluster::Wish;
+use crate::instance::{Observed, ProcessState};
+use crate::operation::OperationStatus;
+use crate::service_state::ServiceState;
+
+/// An operation that has not ended, as far as the status is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its kind (`cluster.provision`).
+    pub kind: String,
+    /// Where it stands.
+    pub status: OperationStatus,
+}
+
+/// What the status is computed from.
+#[derive(Clone, Debug)]
+pub struct StatusInput<'a> {
+    /// What the cluster is meant to be doing.
+    pub wish: Wish,
+    /// The operation that holds it, if one does.
+    pub holder: Option<Holder>,
+    /// Whether its creation failed for good.
+    pub creation_failed: Option<&'a str>,
+    /// Observations of its instances.
+    pub instances: &'a [Observed],
+}
+
+/// State and, where the state is not plain, one sentence that says why.
+pub fn decide(input: &StatusInput<'_>) -> (ServiceState, Option<String>) {
+    if let Some(holder) = &input.holder {
+        if holder.status == OperationStatus::NeedsOperator {
+            return (ServiceState::Error, Some(format!("{} needs an operator.", holder.kind)));
+        }
+        return (while_running(&holder.kind), None);
+    }
+    if let Some(why) = input.creation_failed {
+        return (ServiceState::Failed, Some(why.to_owned()));
+    }
+    match input.wish {
+        Wish::Gone => (ServiceState::Terminated, None),
+        Wish::Stop => (ServiceState::Stopped, None),
+        Wish::Run => serving(input.instances),
+    }
+}
+
+/// The state users see while an operation of this kind is on its way.
+pub fn while_running(kind: &str) -> ServiceState {
+    match kind {
+        "cluster.provision" => ServiceState::Creating,
+        "cluster.start" => ServiceState::Starting,
+        "cluster.stop" => ServiceState::Stopping,
+        "cluster.restart" => ServiceState::Restarting,
+        "cluster.terminate" => ServiceState::Terminating,
+        _ => ServiceState::Editing,
+    }
+}
+
+fn serving(instances: &[Observed]) -> (ServiceState, Option<String>) {
+    let mut worst = (ServiceState::Running, None);
+    for seen in instances {
+        match &seen.process {
+            ProcessState::Running { .. } => {
+                if !seen.answering && seen.silent_since.is_some() {
+                    worst = (ServiceState::Error, Some("The engine runs but does not answer.".to_owned()));
+                }
+            }
+            ProcessState::GaveUp { last } => {
+                return (
+                    ServiceState::Error,
+                    Some(format!("The engine keeps failing ({}) and is not restarted any more.", last.describe())),
+                );
+            }
+            ProcessState::BackingOff { last, .. } => {
+                worst = (ServiceState::Error, Some(format!("The engine was {} and is about to be restarted.", last.describe())))
+            }
+            ProcessState::Stopped | ProcessState::Absent => {
+                worst = (ServiceState::Error, Some("The engine does not run although it should.".to_owned()))
+            }
+        }
+    }
+    worst
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
+    use crate::instance::ProcessExit;
+
+    fn input<'a>(wish: Wish, holder: Option<(&str, OperationStatus)>, instances: &'a [Observed]) -> StatusInput<'a> {
+        StatusInput { wish, holder: holder.map(|(kind, status)| Holder { kind: kind.into(), status }), creation_failed: None, instances }
+    }
+    fn running() -> Observed {
+        Observed { process: ProcessState::Running { pid: 1, incarnation: 1, since: Timestamp(0) }, answering: true, ..Observed::default() }
+    }
+
+    #[test]
+    fn an_operation_on_its_way_never_shows_running() {
+        let seen = [running()];
+        for kind in [
+            "cluster.provision",
+            "cluster.start",
+            "cluster.stop",
+            "cluster.restart",
+            "cluster.terminate",
+            "cluster.set-allow-list",
+            "anything",
+        ] {
+            for status in [OperationStatus::Queued, OperationStatus::Running, OperationStatus::CleaningUp, OperationStatus::NeedsOperator] {
+                assert_ne!(decide(&input(Wish::Run, Some((kind, status)), &seen)).0, ServiceState::Running, "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_crash_loop_ends_visibly_with_its_reason() {
+        let exit = ProcessExit {
+            at: Timestamp(0),
+            code: None,
+            signal: Some(9),
+            out_of_memory: true,
+            volume_full: false,
+            last_words: String::new(),
+        };
+        let (state, why) =
+            decide(&input(Wish::Run, None, &[Observed { process: ProcessState::GaveUp { last: exit }, ..Observed::default() }]));
+        assert_eq!(state, ServiceState::Error);
+        assert!(why.expect("a reason").contains("out of memory"));
+    }
+
+    #[test]
+    fn a_failed_creation_stays_failed_and_stopped_is_not_an_error() {
+        let mut failed = input(Wish::Run, None, &[]);
+        failed.creation_failed = Some("no space");
+        assert_eq!(decide(&failed), (ServiceState::Failed, Some("no space".into())));
+        assert_eq!(
+            decide(&input(Wish::Stop, None, &[Observed { process: ProcessState::Stopped, ..Observed::default() }])).0,
+            ServiceState::Stopped
+        );
+        assert_eq!(decide(&input(Wish::Run, None, &[running()])).0, ServiceState::Running);
+    }
+}

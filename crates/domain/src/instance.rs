@@ -1,0 +1,131 @@
+//! Instances: one database server each, and what its host reports of it.
+
+use crate::{ClusterId, HostId, InstanceId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// An instance's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its identifier.
+    pub id: InstanceId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The host it lives on.
+    pub host: HostId,
+    /// Its name, as users see it.
+    pub name: String,
+    /// `ACTIVE`, later `STANDBY`.
+    pub role: String,
+    /// The uid its processes and files belong to; none where the host cannot tell tenants apart.
+    pub uid: Option<u32>,
+    /// Which of several on the host's list it is; identity for an engine (MariaDB `server_id`).
+    pub number: u32,
+    /// A random number that makes a cloned volume its own (PostgreSQL system identifier).
+    pub identity: u64,
+    /// What the last observation said.
+    pub observed: Observed,
+    /// When that was.
+    pub observed_at: Option<Timestamp>,
+}
+
+/// A cluster's endpoint: the address users keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its port.
+    pub port: u16,
+}
+
+/// What is known of an instance's process and engine; stored as a document, additive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// What the host says of the process.
+    #[serde(default)]
+    pub process: ProcessState,
+    /// Whether the engine answered its last probe.
+    #[serde(default)]
+    pub answering: bool,
+    /// Since when the engine has not answered although its process runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Timestamp>,
+    /// How often the engine was restarted because it died or hung, since its creation.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Why it was last restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_restart_reason: Option<String>,
+}
+
+/// A process as its shim reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum ProcessState {
+    /// The host knows nothing of it.
+    #[default]
+    Absent,
+    /// Its main process runs.
+    Running {
+        /// Process id of the main process.
+        pid: u32,
+        /// How many times the shim has started it since the layout was given, from 1: grows with every restart.
+        incarnation: u32,
+        /// When this incarnation began.
+        since: Timestamp,
+    },
+    /// It died and the shim waits before it starts it again.
+    BackingOff {
+        /// When it is started again.
+        until: Timestamp,
+        /// How it ended.
+        last: ProcessExit,
+    },
+    /// Stopped because that was asked for.
+    Stopped,
+    /// The shim gave up restarting it.
+    GaveUp {
+        /// How it ended the last time.
+        last: ProcessExit,
+    },
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessExit {
+    /// When.
+    pub at: Timestamp,
+    /// Exit code, when it exited by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Signal number, when a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Killed because its memory limit was reached.
+    #[serde(default)]
+    pub out_of_memory: bool,
+    /// Its volume was full.
+    #[serde(default)]
+    pub volume_full: bool,
+    /// Last lines of its log that say why, at most 2,000 characters.
+    #[serde(default)]
+    pub last_words: String,
+}
+
+impl ProcessExit {
+    /// The exit in words: `killed by signal 9`, `exited with code 1`, with the cause where one is known.
+    pub fn describe(&self) -> String {
+        let how = match (self.signal, self.code) {
+            (Some(signal), _) => format!("killed by signal {signal}"),
+            (None, Some(code)) => format!("exited with code {code}"),
+            (None, None) => String::from("ended while nobody was watching"),
+        };
+        match (self.out_of_memory, self.volume_full) {
+            (true, _) => format!("{how} (out of memory)"),
+            (_, true) => format!("{how} (volume full)"),
+            _ => how,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Pure nouns and decisions. Nothing here reads a clock, opens a file or talks to a network: time, ids and random
+//! bytes are handed in, so every rule can be tested by the thousand.
+
+pub mod allow_list;
+pub mod cluster;
+pub mod decide;
+pub mod endpoint_file;
+pub mod engine;
+pub mod id;
+pub mod instance;
+pub mod layout;
+pub mod operation;
+pub mod parameters;
+pub mod problem;
+pub mod secret;
+pub mod server_type;
+pub mod service_state;
+pub mod subnet;
+pub mod tenant;
+pub mod time;
+
+pub use id::{ClusterId, GroupId, HostId, InstanceId, OperationId, ProjectId, SecretId, UserId, VolumeId};
+pub use problem::{Category, Problem, ProblemCode};
+pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! Durable operations: claim, lease, lock, retry, deadline, cancel.

@@ -1,0 +1,1 @@
+//! MariaDB described: layout, jobs, administration.

@@ -1,0 +1,1 @@
+//! PostgreSQL described: layout, jobs, administration.

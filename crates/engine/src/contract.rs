@@ -1,0 +1,1 @@
+//! What every engine must do, as tests against a real server.

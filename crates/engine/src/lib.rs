@@ -1,0 +1,121 @@
+//! What an engine is: it describes processes, files, jobs and SQL; a host carries them out. It never knows which host.
+
+use async_trait::async_trait;
+use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::decide::health::Probe;
+use moorage_domain::engine::{EngineName, Installation, Version};
+use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, TemplateSpec};
+use moorage_domain::secret::Verifier;
+use moorage_domain::{Problem, ProblemCode};
+use std::path::{Path, PathBuf};
+
+pub mod contract;
+
+/// What went wrong while talking to or about an engine: what users may see, and the cause for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct EngineError {
+    /// For users.
+    pub problem: Problem,
+    /// Not answering yet (starting, recovering, too many connections, connection lost): try again.
+    pub passing: bool,
+    /// For the log.
+    #[source]
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl EngineError {
+    /// The engine cannot be talked to right now.
+    pub fn unreachable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            problem: Problem::new(ProblemCode::EngineUnreachable, "The engine does not answer yet."),
+            passing: true,
+            cause: Some(cause.into()),
+        }
+    }
+    /// The engine refused; `words` are its own and become the detail.
+    pub fn refused(words: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let problem = Problem::new(ProblemCode::EngineRefused, "The engine refused.").detail(words);
+        Self { problem, passing: false, cause: Some(cause.into()) }
+    }
+}
+
+/// A Debian package whose contents, unpacked into a prefix, are part of an engine version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version follows the engine's (else the newest is taken: libraries that the system may not have).
+    pub versioned: bool,
+}
+
+/// How a version is sold to users: what the families list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Name (`default_character_set`).
+    pub name: &'static str,
+    /// Value.
+    pub value: String,
+}
+
+/// Knows one database product.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Which one.
+    fn name(&self) -> EngineName;
+    /// Major versions that are supported (`10.11`).
+    fn supported(&self) -> &'static [&'static str];
+    /// Debian packages of a version, the one that carries its version number first.
+    fn packages(&self, version: &Version) -> Vec<Package>;
+    /// Where its server binary is inside a prefix, for a major version.
+    fn server_binary(&self, prefix: &Path, major: &str) -> PathBuf;
+    /// Where the command-line client for users is called (`mariadb`, `psql`).
+    fn client_program(&self) -> &'static str;
+    /// Reads the output of `SERVER --version`.
+    fn read_version(&self, output: &str) -> Option<Version>;
+    /// Facts about a version (character sets, defaults, protocol) that families list as properties.
+    fn facts(&self, version: &Version) -> Vec<Fact>;
+    /// The port users get when they name none (SCP: 2866 for both).
+    fn default_port(&self) -> u16;
+    /// The character set or encoding used when none is given (`utf8`, `UTF-8`).
+    fn default_character_set(&self) -> &'static str;
+    /// The locale used when none is given.
+    fn default_locale(&self) -> Option<&'static str>;
+    /// Whether the engine can make such a database; the problem names the field in the domain's words (`database.name`,
+    /// `database.owner`, `database.character_set`, `database.locale`).
+    fn check_database(&self, database: &DatabaseSpec) -> Result<(), Problem>;
+    /// How an empty data directory is made. `administrator` is the operating-system account that will administer it.
+    fn template(&self, installation: &Installation, administrator: &str) -> TemplateSpec;
+    /// The process of one instance.
+    fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout;
+    /// Turns a password into what the engine keeps of it. `salt` is fresh random bytes.
+    fn verifier(&self, password: &str, salt: [u8; 16]) -> Result<Verifier, Problem>;
+    /// Opens an administrative session over the instance's socket; gives up after a few seconds.
+    async fn connect(&self, socket: &Path, administrator: &str) -> Result<Box<dyn EngineSession>, EngineError>;
+    /// Asks whether the engine answers, within `limit`.
+    async fn probe(&self, socket: &Path, administrator: &str, limit: std::time::Duration) -> Probe;
+    /// Picks from the end of a log the lines that say why the engine could not start or died: the engine's own words.
+    fn last_words(&self, log: &str) -> String;
+}
+
+/// One administrative conversation with one running instance; every call has a time limit.
+#[async_trait]
+pub trait EngineSession: Send {
+    /// Makes sure the database exists with this character set or encoding and locale, belongs to the owner account (made
+    /// or given this verifier), and is the owner's alone: no superuser, no CREATEROLE, no FILE, nothing outside it
+    /// (decisions 2).
+    async fn ensure_database_with_owner(&mut self, database: &DatabaseSpec, verifier: &Verifier) -> Result<(), EngineError>;
+    /// What the engine says of itself.
+    async fn observe(&mut self) -> Result<EngineFacts, EngineError>;
+}
+
+/// What a running engine says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// Version it reports.
+    pub version: String,
+    /// Whether it accepts writes.
+    pub writable: bool,
+    /// Names of databases that are not the engine's own.
+    pub databases: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! What every host must do, as tests that any implementation can run.

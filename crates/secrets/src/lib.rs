@@ -1,0 +1,1 @@
+//! Master key, envelope encryption, password hashing and verifiers, certificate authority.

@@ -1,0 +1,1 @@
+//! The one store: rows, units of work, migrations.

@@ -1,0 +1,1 @@
+//! Periodic observers without input.
