@@ -1,1 +1,90 @@
-//! Use cases: the one door.
+//! Use cases by noun: the one door for every adapter. Authorisation, tenancy and validation that all families share live
+//! here; a handler elsewhere with an `if` about databases is in the wrong room.
+
+mod authentication;
+mod cluster_create;
+mod cluster_life;
+mod clusters;
+pub mod command;
+mod engine_versions;
+mod operations;
+mod problem;
+pub mod view;
+
+pub use authentication::access_key_context;
+pub use command::*;
+pub use moorage_engine::Fact;
+pub use moorage_host::Abilities;
+pub use moorage_store::ClusterSort;
+pub use engine_versions::engine_version_id;
+pub use view::*;
+
+use moorage_domain::subnet::Subnet;
+use moorage_domain::{HostId, Timestamp};
+use moorage_engine::Engine;
+use moorage_host::Host;
+use moorage_secrets::MasterKey;
+use moorage_store::Store;
+use std::sync::Arc;
+
+/// What the app needs to work; made once by the composition root.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) parts: Arc<Parts>,
+}
+
+/// The app's parts.
+pub struct Parts {
+    /// Rows.
+    pub store: Store,
+    /// Sealing.
+    pub master_key: Arc<MasterKey>,
+    /// Engines.
+    pub engines: Vec<Arc<dyn Engine>>,
+    /// The host of this process.
+    pub host: Arc<dyn Host>,
+    /// Configured subnets, at least one.
+    pub subnets: Vec<Subnet>,
+    /// Tells the runner that there is something to do.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// PEM of the certificate authority.
+    pub authority: String,
+}
+
+impl App {
+    /// The app over its parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+    /// What this host can enforce.
+    pub fn abilities(&self) -> Abilities {
+        self.parts.host.abilities()
+    }
+    /// Which host this is.
+    pub fn host_id(&self) -> HostId {
+        self.parts.host.id().clone()
+    }
+    /// Configured subnets.
+    pub fn subnets(&self) -> &[Subnet] {
+        &self.parts.subnets
+    }
+    /// The certificate authority clients should trust, in PEM.
+    pub fn authority(&self) -> &str {
+        &self.parts.authority
+    }
+    /// Now, by the machine's clock.
+    pub fn now(&self) -> Timestamp {
+        now()
+    }
+}
+
+/// Now, by the machine's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// A fresh identifier's bits: ordered by time.
+pub(crate) fn fresh() -> u128 {
+    uuid::Uuid::now_v7().as_u128()
+}

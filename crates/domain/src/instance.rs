@@ -21,8 +21,6 @@ pub struct Instance {
     pub uid: Option<u32>,
     /// Which of several on the host's list it is; identity for an engine (MariaDB `server_id`).
     pub number: u32,
-    /// A random number that makes a cloned volume its own (PostgreSQL system identifier).
-    pub identity: u64,
     /// What the last observation said.
     pub observed: Observed,
     /// When that was.
@@ -75,6 +73,9 @@ pub enum ProcessState {
         incarnation: u32,
         /// When this incarnation began.
         since: Timestamp,
+        /// How the incarnation before this one ended; none for the first, and after a stop that was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_exit: Option<ProcessExit>,
     },
     /// It died and the shim waits before it starts it again.
     BackingOff {

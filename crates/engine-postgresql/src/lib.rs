@@ -1,1 +1,112 @@
 //! PostgreSQL described: layout, jobs, administration.
+
+use async_trait::async_trait;
+use moorage_domain::Problem;
+use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::decide::health::Probe;
+use moorage_domain::engine::{EngineName, Installation, Version};
+use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, TemplateSpec};
+use moorage_domain::secret::Verifier;
+use moorage_engine::{Engine, EngineError, EngineSession, Fact, Package};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod database;
+mod encoding;
+mod facts;
+mod last_words;
+mod layout;
+mod packages;
+mod programs;
+mod quote;
+mod session;
+mod settings;
+mod template;
+mod verifier;
+
+const DEFAULT_PORT: u16 = 2866;
+
+/// PostgreSQL.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PostgreSql;
+
+#[async_trait]
+impl Engine for PostgreSql {
+    fn name(&self) -> EngineName {
+        EngineName::PostgreSql
+    }
+    fn supported(&self) -> &'static [&'static str] {
+        &["15"]
+    }
+    fn packages(&self, version: &Version) -> Vec<Package> {
+        packages::packages(version)
+    }
+    fn server_binary(&self, prefix: &Path, major: &str) -> PathBuf {
+        programs::directory(prefix, major).join("postgres")
+    }
+    fn client_program(&self) -> &'static str {
+        "psql"
+    }
+    fn read_version(&self, output: &str) -> Option<Version> {
+        let version = output.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()?;
+        Version::parse(version).ok()
+    }
+    fn facts(&self, version: &Version) -> Vec<Fact> {
+        facts::facts(version)
+    }
+    fn default_port(&self) -> u16 {
+        DEFAULT_PORT
+    }
+    fn default_character_set(&self) -> &'static str {
+        encoding::DEFAULT_ENCODING
+    }
+    fn default_locale(&self) -> Option<&'static str> {
+        Some(encoding::DEFAULT_LOCALE)
+    }
+    fn check_database(&self, database: &DatabaseSpec) -> Result<(), Problem> {
+        database::check(database).map(drop)
+    }
+    fn template(&self, installation: &Installation, _administrator: &str) -> TemplateSpec {
+        template::template(installation)
+    }
+    fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout {
+        layout::layout(spec, place)
+    }
+    fn verifier(&self, password: &str, salt: [u8; 16]) -> Result<Verifier, Problem> {
+        verifier::verifier(password, salt)
+    }
+    async fn connect(&self, socket: &Path, administrator: &str) -> Result<Box<dyn EngineSession>, EngineError> {
+        if administrator.is_empty() {
+            return Err(nameless());
+        }
+        Ok(Box::new(session::connect(socket).await?))
+    }
+    async fn probe(&self, socket: &Path, _administrator: &str, limit: Duration) -> Probe {
+        session::probe(socket, limit).await
+    }
+    fn last_words(&self, log: &str) -> String {
+        last_words::last_words(log)
+    }
+}
+
+fn nameless() -> EngineError {
+    let problem = Problem::new(
+        moorage_domain::ProblemCode::EngineRefused,
+        "The operating-system account that Moorage runs as has no name, so no engine can tell who administers it.",
+    )
+    .hint("Add the account to the password database (getent passwd must list it), then start Moorage again.");
+    EngineError { problem, passing: false, cause: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_version_the_server_reports() {
+        let read = |text: &str| PostgreSql.read_version(text).map(|v| v.to_string());
+        assert_eq!(read("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n").as_deref(), Some("15.18"));
+        assert_eq!(read("postgres (PostgreSQL) 17beta1"), None);
+        assert_eq!(read("mariadbd  Ver 10.11.19-MariaDB"), None);
+    }
+}

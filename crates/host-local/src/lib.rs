@@ -1,1 +1,25 @@
 //! This machine as a host: shim, control groups, volumes, addresses.
+//!
+//! [`LocalHost`] implements the host trait. [`shim_main`] and [`exec_main`] are the hidden subcommands `moorage shim DIR`
+//! and `moorage exec DIR`; both must be called before any thread or runtime is started. [`stop_all`] ends everything.
+
+mod cgroups;
+mod endpoints;
+mod files;
+mod group;
+mod host;
+pub mod identity;
+mod instances;
+mod machine;
+mod problems;
+pub mod shim;
+mod shims;
+mod stop;
+mod terms;
+mod volumes;
+
+pub use files::Account;
+pub use host::LocalHost;
+pub use machine::{FindInstallations, LocalHostOptions};
+pub use shim::{exec_main, shim_main};
+pub use stop::{Stopped, stop_all};

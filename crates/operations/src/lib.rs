@@ -1,1 +1,30 @@
-//! One file, one operation.
+//! One file, one operation, readable from top to bottom.
+//!
+//! What every step relies on: it reads the world first, chooses names one step before it uses them, only ensures, and
+//! leaves one commit behind. Step names and state fields are a wire format: add, never rename.
+
+pub mod provision;
+pub mod recover;
+pub mod restart;
+pub mod serving;
+pub mod set_allow_list;
+pub mod start;
+pub mod stop;
+pub mod terminate;
+pub mod world;
+
+pub use world::World;
+
+use moorage_durable::Registry;
+
+/// Every operation there is.
+pub fn all() -> Registry<World> {
+    Registry::new()
+        .with(provision::Provision)
+        .with(start::Start)
+        .with(stop::Stop)
+        .with(restart::Restart)
+        .with(recover::Recover)
+        .with(terminate::Terminate)
+        .with(set_allow_list::SetAllowList)
+}

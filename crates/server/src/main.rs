@@ -1,2 +1,74 @@
-//! Composition root.
-fn main() {}
+//! Composition root: the one place that knows every room, and the command line that enters them.
+//!
+//! The hidden commands `shim`, `exec` and `gateway` run without the control plane's runtime: they outlive `serve`.
+
+mod config;
+mod data_directory;
+mod engine_command;
+mod first_start;
+mod output;
+mod serve;
+mod stop;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A self-hosted database-as-a-service: real MariaDB and PostgreSQL clusters on one machine.
+#[derive(Parser)]
+#[command(name = "moorage", version, about, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server in the foreground. Engines and gateway keep running when it ends.
+    Serve(serve::ServeArguments),
+    /// Stop the server, the gateway and every engine of a data directory; the next `serve` starts what was running.
+    Stop(stop::StopArguments),
+    /// Engine versions on this machine (works without a server).
+    #[command(subcommand)]
+    Engine(engine_command::EngineCommand),
+    #[command(flatten)]
+    Client(moorage_cli::ClientCommand),
+    /// Keep one process (started by the server).
+    #[command(hide = true)]
+    Shim { directory: PathBuf },
+    /// Become an engine's process (started by a shim).
+    #[command(hide = true)]
+    Exec { directory: PathBuf },
+    /// Carry users' connections (started by a shim).
+    #[command(hide = true)]
+    Gateway { directory: PathBuf, control: PathBuf },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Shim { directory } => moorage_host_local::shim_main(&directory),
+        Command::Exec { directory } => moorage_host_local::exec_main(&directory),
+        Command::Gateway { directory, control } => moorage_gateway::main(&directory, &control),
+        Command::Serve(arguments) => in_runtime(serve::run(arguments)),
+        Command::Stop(arguments) => in_runtime(stop::run(arguments)),
+        Command::Engine(command) => in_runtime(engine_command::run(command)),
+        Command::Client(command) => in_runtime(async { Ok(moorage_cli::run(command).await) }),
+    }
+}
+
+/// Runs a command to its end; what went wrong is told as message, reason and advice.
+fn in_runtime(work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&anyhow::Error::new(error).context("The runtime could not be started"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(work);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ended.unwrap_or_else(|error| {
+        output::complain(&error);
+        ExitCode::FAILURE
+    })
+}

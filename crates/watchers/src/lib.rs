@@ -1,1 +1,47 @@
-//! Periodic observers without input.
+//! Watchers: no input, a period and a nudge, idempotent, no inner retries. They look, write what they saw, and where wish and
+//! world differ they submit an operation; they never change the world themselves, except for spares, which nobody uses yet,
+//! and for an engine that is hung.
+
+mod convergence;
+mod health;
+mod leftovers;
+mod spares;
+
+use moorage_domain::Timestamp;
+use moorage_operations::World;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What watchers need.
+#[derive(Clone)]
+pub struct Watch {
+    /// The world operations act on.
+    pub world: Arc<World>,
+    /// Tells the runner that there is something to do.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// Spare data directories kept ready for the newest version of each engine.
+    pub spares: usize,
+}
+
+/// Starts every watcher; they end when `stopping` turns true.
+pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(until(stopping.clone(), health::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), convergence::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), spares::run(watch.clone())));
+    tasks.spawn(until(stopping, leftovers::run(watch)));
+    tasks
+}
+
+async fn until(mut stopping: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

@@ -49,7 +49,7 @@ pub fn decide(input: &StatusInput<'_>) -> (ServiceState, Option<String>) {
 pub fn while_running(kind: &str) -> ServiceState {
     match kind {
         "cluster.provision" => ServiceState::Creating,
-        "cluster.start" => ServiceState::Starting,
+        "cluster.start" | "cluster.recover" => ServiceState::Starting,
         "cluster.stop" => ServiceState::Stopping,
         "cluster.restart" => ServiceState::Restarting,
         "cluster.terminate" => ServiceState::Terminating,
@@ -93,7 +93,7 @@ mod tests {
         StatusInput { wish, holder: holder.map(|(kind, status)| Holder { kind: kind.into(), status }), creation_failed: None, instances }
     }
     fn running() -> Observed {
-        Observed { process: ProcessState::Running { pid: 1, incarnation: 1, since: Timestamp(0) }, answering: true, ..Observed::default() }
+        Observed { process: ProcessState::Running { pid: 1, incarnation: 1, since: Timestamp(0), last_exit: None }, answering: true, ..Observed::default() }
     }
 
     #[test]

@@ -1,0 +1,23 @@
+//! Parts of a request that are always there: reading them cannot fail, so no framework's words reach a caller.
+
+use super::query::Query;
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+use std::convert::Infallible;
+
+/// The one parameter of a path. One that cannot be decoded names nothing, like the empty one.
+pub(crate) struct Id(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(Self(Path::<String>::from_request_parts(parts, state).await.map(|Path(id)| id).unwrap_or_default()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query()))
+    }
+}

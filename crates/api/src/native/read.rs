@@ -1,0 +1,283 @@
+//! Snapshots to our own models.
+
+use super::ids;
+use moorage_app::{Abilities, Accepted, ClusterView, EngineVersionView};
+use moorage_domain::HostId;
+use moorage_domain::operation::{OperationEvent, OperationView};
+use moorage_domain::problem::Problem;
+use moorage_domain::server_type::ServerType;
+use moorage_domain::subnet::Subnet;
+use serde::Serialize;
+
+/// A page of a list.
+#[derive(Serialize)]
+pub(crate) struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A list that fits on one page.
+    pub(crate) fn whole(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
+    /// A page after `offset` rows; there is a next one if `more`.
+    pub(crate) fn after(offset: u64, items: Vec<T>, more: bool) -> Self {
+        let next = more.then(|| ids::cursor(offset.saturating_add(items.len() as u64)));
+        Self { items, next }
+    }
+}
+
+/// A cluster.
+#[derive(Serialize)]
+pub(crate) struct Cluster {
+    id: String,
+    name: String,
+    engine: &'static str,
+    version: String,
+    state: &'static str,
+    state_reason: Option<String>,
+    address: Option<String>,
+    port: u16,
+    database: String,
+    owner: String,
+    server_type: String,
+    size_gb: u32,
+    timezone: String,
+    allow: Vec<String>,
+    /// Said plainly until there are backups (decisions 20).
+    protection: &'static str,
+    limits: Limits,
+    isolation: Isolation,
+    instances: Vec<Instance>,
+    operation: Option<String>,
+    created_at: String,
+    created_by: String,
+    modified_at: String,
+}
+
+/// What is asked for, and whether it binds on this host.
+#[derive(Serialize)]
+struct Limits {
+    cpu: Limit,
+    memory: Limit,
+    disk: Limit,
+}
+
+#[derive(Serialize)]
+struct Limit {
+    value: u32,
+    unit: &'static str,
+    enforced: bool,
+}
+
+#[derive(Serialize)]
+struct Isolation {
+    tenants: bool,
+    network: bool,
+}
+
+#[derive(Serialize)]
+struct Instance {
+    id: String,
+    name: String,
+    role: String,
+    state: &'static str,
+    address: Option<String>,
+    restarts: u32,
+    last_restart_reason: Option<String>,
+}
+
+/// A cluster in full.
+pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
+    let row = &view.cluster;
+    let spec = &row.spec;
+    let size = ServerType::find(spec.server_type());
+    let address = view.endpoint.as_ref().map(|endpoint| endpoint.address.to_string());
+    let limit = |value: Option<u32>, unit, enforced| Limit { value: value.unwrap_or_default(), unit, enforced };
+    let instances = view.instances.iter().map(|(instance, state)| Instance {
+        id: instance.id.to_string(),
+        name: instance.name.clone(),
+        role: instance.role.clone(),
+        state: state.as_str(),
+        address: address.clone(),
+        restarts: instance.observed.restarts,
+        last_restart_reason: instance.observed.last_restart_reason.clone(),
+    });
+    Cluster {
+        id: row.id.to_string(),
+        name: row.name.clone(),
+        engine: row.engine.as_str(),
+        version: row.version.to_string(),
+        state: row.state.as_str(),
+        state_reason: row.state_reason.clone(),
+        address: address.clone(),
+        port: spec.port,
+        database: spec.database.name.clone(),
+        owner: spec.database.owner.clone(),
+        server_type: spec.server_type().to_owned(),
+        size_gb: spec.data_size_gb(),
+        timezone: spec.timezone.clone(),
+        allow: spec.allow_list.clone(),
+        protection: "none yet",
+        limits: Limits {
+            cpu: limit(size.as_ref().map(|size| size.cpu), "vCPU", abilities.limits_enforced),
+            memory: limit(size.as_ref().map(|size| size.memory_gib), "GiB", abilities.limits_enforced),
+            disk: limit(Some(spec.data_size_gb()), "GiB", abilities.volume_size_enforced),
+        },
+        isolation: Isolation { tenants: abilities.tenants_isolated, network: abilities.network_isolated },
+        instances: instances.collect(),
+        operation: row.operation.as_ref().map(ToString::to_string),
+        created_at: row.created_at.rfc3339(),
+        created_by: row.created_by.clone(),
+        modified_at: row.modified_at.rfc3339(),
+    }
+}
+
+/// The answer to an accepted request.
+#[derive(Serialize)]
+pub(crate) struct AcceptedBody {
+    cluster: Cluster,
+    operation: OperationRef,
+}
+
+#[derive(Serialize)]
+struct OperationRef {
+    id: String,
+}
+
+/// The cluster as it is now, and the operation that changes it.
+pub(crate) fn accepted(accepted: &Accepted, cluster: Cluster) -> AcceptedBody {
+    AcceptedBody { cluster, operation: OperationRef { id: accepted.operation.to_string() } }
+}
+
+/// An operation.
+#[derive(Serialize)]
+pub(crate) struct Operation {
+    id: String,
+    kind: String,
+    cluster: String,
+    status: &'static str,
+    step: String,
+    attempt: u32,
+    waiting_for: Option<String>,
+    problem: Option<Problem>,
+    requested_by: String,
+    created_at: String,
+    finished_at: Option<String>,
+    events: Vec<Event>,
+}
+
+#[derive(Serialize)]
+struct Event {
+    at: String,
+    step: String,
+    kind: String,
+    detail: String,
+}
+
+/// An operation with its timeline.
+pub(crate) fn operation(view: &OperationView) -> Operation {
+    let event = |event: &OperationEvent| Event {
+        at: event.at.rfc3339(),
+        step: event.step.clone(),
+        kind: event.kind.clone(),
+        detail: event.detail.clone(),
+    };
+    Operation {
+        id: view.id.to_string(),
+        kind: view.kind.clone(),
+        cluster: view.cluster.to_string(),
+        status: view.status.as_str(),
+        step: view.step.clone(),
+        attempt: view.attempt,
+        waiting_for: view.waiting_for.clone(),
+        problem: view.problem.clone(),
+        requested_by: view.requested_by.clone(),
+        created_at: view.created_at.rfc3339(),
+        finished_at: view.finished_at.map(|at| at.rfc3339()),
+        events: view.events.iter().map(event).collect(),
+    }
+}
+
+/// An engine version on offer.
+#[derive(Serialize)]
+pub(crate) struct EngineVersion {
+    id: String,
+    engine: &'static str,
+    version: String,
+    major: String,
+    end_of_service: bool,
+    operating_system: String,
+    facts: Vec<FactBody>,
+}
+
+#[derive(Serialize)]
+struct FactBody {
+    name: &'static str,
+    value: String,
+}
+
+/// An engine version on offer.
+pub(crate) fn engine_version(view: &EngineVersionView) -> EngineVersion {
+    EngineVersion {
+        id: view.id.clone(),
+        engine: view.engine.as_str(),
+        version: view.version.to_string(),
+        major: view.major.clone(),
+        end_of_service: view.end_of_service,
+        operating_system: format!("{} {}", view.operating_system.0, view.operating_system.1),
+        facts: view.facts.iter().map(|fact| FactBody { name: fact.name, value: fact.value.clone() }).collect(),
+    }
+}
+
+/// A server type on offer.
+#[derive(Serialize)]
+pub(crate) struct ServerTypeBody {
+    name: String,
+    cpu: u32,
+    memory_gb: u32,
+    enforced: bool,
+}
+
+/// A server type on offer.
+pub(crate) fn server_type(server_type: &ServerType, abilities: &Abilities) -> ServerTypeBody {
+    ServerTypeBody {
+        name: server_type.name.clone(),
+        cpu: server_type.cpu,
+        memory_gb: server_type.memory_gib,
+        enforced: abilities.limits_enforced,
+    }
+}
+
+/// A subnet.
+#[derive(Serialize)]
+pub(crate) struct SubnetBody {
+    id: String,
+    cidr: String,
+    interface: Option<String>,
+}
+
+/// A subnet.
+pub(crate) fn subnet(subnet: &Subnet) -> SubnetBody {
+    SubnetBody { id: subnet.id.clone(), cidr: subnet.cidr.to_string(), interface: subnet.interface.clone() }
+}
+
+/// The host and what it can enforce.
+#[derive(Serialize)]
+pub(crate) struct HostBody {
+    id: String,
+    abilities: Abilities,
+}
+
+/// The host and what it can enforce.
+pub(crate) fn host(id: &HostId, abilities: Abilities) -> HostBody {
+    HostBody { id: id.to_string(), abilities }
+}
+
+/// A new token.
+#[derive(Serialize)]
+pub(crate) struct TokenBody {
+    /// Shown once.
+    pub(crate) token: String,
+}

@@ -1,0 +1,220 @@
+//! Paths and methods.
+
+use super::auth::admit;
+use super::{read, write};
+use crate::kit::Kit;
+use crate::kit::exchange::Content;
+use crate::kit::parts::Id;
+use crate::kit::query::Query;
+use crate::kit::refusal::{Answer, header};
+use axum::extract::State;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Json, Router};
+use http::{HeaderMap, StatusCode};
+use moorage_app::{Accepted, ClusterRef, ClusterView, OperatorVerb};
+use moorage_domain::service_state::ServiceState;
+use moorage_domain::tenant::Actor;
+use moorage_domain::{ClusterId, Problem, ProblemCode};
+use secrecy::ExposeSecret;
+
+/// All routes of the family.
+pub(crate) fn router(kit: &Kit) -> Router<Kit> {
+    Router::new()
+        .route("/moorage/v1/tokens", post(issue_token))
+        .route("/moorage/v1/clusters", get(list_clusters).post(create_cluster))
+        .route("/moorage/v1/clusters/{cluster}", get(show_cluster).delete(terminate_cluster))
+        .route("/moorage/v1/clusters/{cluster}/start", post(start_cluster))
+        .route("/moorage/v1/clusters/{cluster}/stop", post(stop_cluster))
+        .route("/moorage/v1/clusters/{cluster}/restart", post(restart_cluster))
+        .route("/moorage/v1/clusters/{cluster}/allow-list", post(change_allow_list))
+        .route("/moorage/v1/clusters/{cluster}/logs", get(cluster_log))
+        .route("/moorage/v1/operations", get(list_operations))
+        .route("/moorage/v1/operations/{operation}", get(show_operation))
+        .route("/moorage/v1/operations/{operation}/cancel", post(cancel_operation))
+        .route("/moorage/v1/operations/{operation}/retry", decision(OperatorVerb::Retry))
+        .route("/moorage/v1/operations/{operation}/resume", decision(OperatorVerb::Resume))
+        .route("/moorage/v1/operations/{operation}/roll-back", decision(OperatorVerb::RollBack))
+        .route("/moorage/v1/operations/{operation}/abandon", decision(OperatorVerb::Abandon))
+        .route("/moorage/v1/engine-versions", get(list_engine_versions))
+        .route("/moorage/v1/server-types", get(list_server_types))
+        .route("/moorage/v1/subnets", get(list_subnets))
+        .route("/moorage/v1/host", get(show_host))
+        .route_layer(from_fn_with_state(kit.clone(), admit))
+        // What everybody may know.
+        .route("/moorage/v1/ca", get(authority))
+}
+
+fn decision(verb: OperatorVerb) -> MethodRouter<Kit> {
+    post(move |State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(id): Id| decide(kit, actor, id, verb))
+}
+
+/// The name in a path.
+fn named(cluster: Id) -> ClusterRef {
+    ClusterRef::any(cluster.0)
+}
+
+/// A body that says it is something else than JSON is refused: a browser can be made to send such a body from a foreign
+/// page without asking anybody.
+fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
+    match header(headers, "content-type") {
+        Some(kind) if kind.to_ascii_lowercase().contains("json") => Ok(()),
+        _ => Err(Problem::new(ProblemCode::MalformedBody, "The request's body is not said to be JSON.")
+            .hint("Send Content-Type: application/json.")),
+    }
+}
+
+async fn issue_token(State(kit): State<Kit>, Extension(actor): Extension<Actor>) -> Answer {
+    let token = kit.app.issue_token(&actor).await?;
+    Ok((StatusCode::CREATED, Json(read::TokenBody { token: token.expose_secret().to_owned() })).into_response())
+}
+
+async fn create_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, headers: HeaderMap, content: Content) -> Answer {
+    let body = content.bytes()?;
+    json_only(&headers)?;
+    let done = kit.app.create_cluster(&actor, write::create_cluster(body)?).await?;
+    let view = kit.app.cluster(&actor, &ClusterRef::any(done.cluster.as_str())).await?;
+    Ok(accepted(&kit, &done, &view))
+}
+
+async fn list_clusters(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
+    let list = write::list_clusters(&query)?;
+    let found = kit.app.clusters(&actor, &list).await?;
+    let mut items = Vec::with_capacity(found.rows.len());
+    let abilities = kit.app.abilities();
+    for row in &found.rows {
+        // One that was removed since the page was read keeps its row, without what belonged to it.
+        let view = match kit.app.cluster(&actor, &ClusterRef::any(row.id.as_str())).await {
+            Ok(view) => view,
+            Err(problem) if problem.code == ProblemCode::ClusterNotFound => {
+                ClusterView { cluster: row.clone(), instances: Vec::new(), endpoint: None }
+            }
+            Err(problem) => return Err(problem.into()),
+        };
+        items.push(read::cluster(&view, &abilities));
+    }
+    let more = list.offset.saturating_add(items.len() as u64) < found.total && !items.is_empty();
+    Ok(Json(read::Page::after(list.offset, items, more)).into_response())
+}
+
+async fn show_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
+    let view = kit.app.cluster(&actor, &named(cluster)).await?;
+    Ok(Json(read::cluster(&view, &kit.app.abilities())).into_response())
+}
+
+async fn start_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
+    let done = kit.app.start_cluster(&actor, &named(cluster)).await?;
+    follow_up(&kit, &actor, &done).await
+}
+
+async fn stop_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
+    let done = kit.app.stop_cluster(&actor, &named(cluster)).await?;
+    follow_up(&kit, &actor, &done).await
+}
+
+async fn restart_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
+    let done = kit.app.restart_cluster(&actor, &named(cluster)).await?;
+    follow_up(&kit, &actor, &done).await
+}
+
+async fn terminate_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
+    let wanted = named(cluster);
+    let before = kit.app.cluster(&actor, &wanted).await?;
+    let done = kit.app.terminate_cluster(&actor, &ClusterRef::any(before.cluster.id.as_str())).await?;
+    match kit.app.cluster(&actor, &ClusterRef::any(done.cluster.as_str())).await {
+        Ok(view) => Ok(accepted(&kit, &done, &view)),
+        // Gone already.
+        Err(problem) if problem.code == ProblemCode::ClusterNotFound => {
+            let mut view = before;
+            view.cluster.state = ServiceState::Terminating;
+            view.cluster.operation = Some(done.operation.clone());
+            Ok(accepted(&kit, &done, &view))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+async fn change_allow_list(
+    State(kit): State<Kit>,
+    Extension(actor): Extension<Actor>,
+    cluster: Id,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let body = content.bytes()?;
+    json_only(&headers)?;
+    let (add, remove) = write::change_allow_list(body)?;
+    let done = kit.app.change_allow_list(&actor, &named(cluster), &add, &remove).await?;
+    follow_up(&kit, &actor, &done).await
+}
+
+async fn follow_up(kit: &Kit, actor: &Actor, done: &Accepted) -> Answer {
+    let view = kit.app.cluster(actor, &ClusterRef::any(done.cluster.as_str())).await?;
+    Ok(accepted(kit, done, &view))
+}
+
+fn accepted(kit: &Kit, done: &Accepted, view: &ClusterView) -> Response {
+    let cluster = read::cluster(view, &kit.app.abilities());
+    (StatusCode::ACCEPTED, Json(read::accepted(done, cluster))).into_response()
+}
+
+async fn cluster_log(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id, query: Query) -> Answer {
+    let log = kit.app.cluster_log(&actor, &named(cluster), write::log_bytes(&query)?).await?;
+    Ok(log.into_response())
+}
+
+async fn list_operations(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
+    let cluster = match query.get("cluster") {
+        None => None,
+        // One that is gone still has its operations.
+        Some(text) => match ClusterId::parse(text) {
+            Ok(id) => Some(id),
+            Err(_) => Some(kit.app.cluster(&actor, &ClusterRef::any(text)).await?.cluster.id),
+        },
+    };
+    let mut list = write::list_operations(&query, cluster)?;
+    let limit = list.limit;
+    list.limit = limit.saturating_add(1);
+    let mut found = kit.app.operations(&actor, &list).await?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    // A full page at the largest limit cannot be looked beyond: the next one may be empty.
+    let more = found.len() > most || (limit == moorage_app::MOST_ROWS && found.len() == most);
+    found.truncate(most);
+    Ok(Json(read::Page::after(list.offset, found.iter().map(read::operation).collect(), more)).into_response())
+}
+
+async fn show_operation(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(id): Id) -> Answer {
+    Ok(Json(read::operation(&kit.app.operation(&actor, &id).await?)).into_response())
+}
+
+async fn cancel_operation(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(id): Id) -> Answer {
+    Ok(Json(read::operation(&kit.app.cancel_operation(&actor, &id).await?)).into_response())
+}
+
+async fn decide(kit: Kit, actor: Actor, id: String, verb: OperatorVerb) -> Answer {
+    Ok(Json(read::operation(&kit.app.decide_operation(&actor, &id, verb).await?)).into_response())
+}
+
+async fn list_engine_versions(State(kit): State<Kit>) -> Answer {
+    let versions = kit.app.engine_versions(None).await?;
+    Ok(Json(read::Page::whole(versions.iter().map(read::engine_version).collect())).into_response())
+}
+
+async fn list_server_types(State(kit): State<Kit>) -> Answer {
+    let abilities = kit.app.abilities();
+    let types = kit.app.server_types().iter().map(|server_type| read::server_type(server_type, &abilities)).collect();
+    Ok(Json(read::Page::whole(types)).into_response())
+}
+
+async fn list_subnets(State(kit): State<Kit>) -> Answer {
+    Ok(Json(read::Page::whole(kit.app.subnets().iter().map(read::subnet).collect())).into_response())
+}
+
+async fn show_host(State(kit): State<Kit>) -> Answer {
+    Ok(Json(read::host(&kit.app.host_id(), kit.app.abilities())).into_response())
+}
+
+async fn authority(State(kit): State<Kit>) -> Response {
+    ([(http::header::CONTENT_TYPE, "application/x-pem-file")], kit.app.authority().to_owned()).into_response()
+}

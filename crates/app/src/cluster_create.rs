@@ -1,0 +1,194 @@
+//! Making a cluster: everything that can be known to be wrong is said here, before anything is done.
+
+use crate::authentication::at_least;
+use crate::command::{Accepted, CreateCluster, CreateDatabase, CreateGroup, VersionChoice};
+use crate::engine_versions::{engine_version_id, unknown_version};
+use crate::{App, fresh, now, problem};
+use moorage_domain::cluster::{Cluster, ClusterSpec, DatabaseSpec, InstanceGroup, InstanceWish, VolumeSpec, Wish};
+use moorage_domain::engine::Installation;
+use moorage_domain::parameters::{is_reserved_account, is_reserved_database, is_time_zone};
+use moorage_domain::secret::Verifier;
+use moorage_domain::server_type::ServerType;
+use moorage_domain::service_state::ServiceState;
+use moorage_domain::subnet::{Subnet, choose_address};
+use moorage_domain::tenant::{Actor, Role};
+use moorage_domain::{ClusterId, GroupId, OperationId, Problem, ProblemCode, SecretId, VolumeId, allow_list};
+use moorage_engine::Engine;
+use moorage_operations::provision;
+use moorage_store::{Endpoints, NewCluster};
+use secrecy::ExposeSecret;
+
+impl App {
+    /// Accepts a new cluster and the operation that makes it, or says what is wrong with it.
+    pub async fn create_cluster(&self, actor: &Actor, command: CreateCluster) -> Result<Accepted, Problem> {
+        at_least(actor, Role::Operator)?;
+        if command.highly_available {
+            return Err(Problem::new(ProblemCode::NotSupportedYet, "Highly available clusters are not there yet.")
+                .hint("Leave it off: a cluster of one instance restarts by itself after a crash.")
+                .field("ha_enabled"));
+        }
+        let installation = self.choose_version(&command.version).await?;
+        let engine = self.engine(installation.engine)?;
+        let database = check_database(engine.as_ref(), &command.database)?;
+        let groups = check_groups(&command.groups)?;
+        let port = command.port.unwrap_or_else(|| engine.default_port());
+        if port < 1024 {
+            return Err(Problem::invalid("database_port", "A port is a number from 1024 to 65535."));
+        }
+        if !is_time_zone(&command.timezone) {
+            return Err(Problem::invalid("timezone", "There is no such time zone.").hint("Use a name from the tz database, such as Asia/Seoul."));
+        }
+        allow_list::parse(&command.allow_list)?;
+        let subnet = self.choose_subnet(command.subnet.as_deref())?;
+        self.check_address(subnet, &groups).await?;
+        let verifier = verifier(engine.as_ref(), &command.database).await?;
+
+        let at = now();
+        let cluster = Cluster {
+            id: ClusterId::from_bits(fresh()),
+            project: actor.project.clone(),
+            engine: installation.engine,
+            version: installation.version,
+            wish: Wish::Run,
+            term: 1,
+            spec: ClusterSpec {
+                instance_name_prefix: command.instance_name_prefix.unwrap_or_else(|| command.name.clone()),
+                subnet: subnet.id.clone(),
+                timezone: command.timezone,
+                allow_list: command.allow_list,
+                database,
+                port,
+                groups,
+                maintenance: command.maintenance,
+                backup: command.backup,
+                tags: command.tags,
+                service_watch_log_collection: command.service_watch_log_collection,
+            },
+            host: self.host_id(),
+            state: ServiceState::Creating,
+            state_reason: None,
+            operation: None,
+            created_at: at,
+            created_by: actor.user.to_string(),
+            modified_at: at,
+            modified_by: actor.user.to_string(),
+            name: command.name,
+        };
+        let secret = SecretId::from_bits(fresh());
+        let sealed = self.parts.master_key.seal(verifier.0.as_bytes(), &provision::secret_context(&secret)).map_err(|e| problem::internal(&e))?;
+        let operation = OperationId::from_bits(fresh());
+        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        uow.insert_cluster(&NewCluster { cluster: &cluster }).await.map_err(problem::store)?;
+        uow.insert_secret(&secret, &sealed, at).await.map_err(problem::store)?;
+        let request = provision::Request { verifier: Some(secret.clone()) };
+        self.submit::<provision::Provision>(&mut uow, &operation, &cluster, &request, &[secret], actor).await?;
+        uow.commit().await.map_err(problem::store)?;
+        (self.parts.wake)();
+        Ok(Accepted { cluster: cluster.id, operation })
+    }
+
+    async fn choose_version(&self, choice: &VersionChoice) -> Result<Installation, Problem> {
+        let mut installed = self.installations().await?.into_iter();
+        match choice {
+            VersionChoice::Id { id, within } => {
+                installed.find(|i| i.engine == *within && engine_version_id(i.engine, &i.version) == *id).ok_or_else(|| {
+                    let mut problem = unknown_version();
+                    problem.code = ProblemCode::EngineVersionNotInstalled;
+                    problem.field("dbaas_engine_version_id")
+                })
+            }
+            VersionChoice::Exact(engine, version) => installed.find(|i| i.engine == *engine && i.version == *version).ok_or_else(|| {
+                Problem::new(ProblemCode::EngineVersionNotInstalled, format!("{} {version} is not installed here.", engine.display()))
+                    .hint(format!("Install it with `moorage engine install {engine}@{version}`, or choose one of `moorage engine list`."))
+                    .field("version")
+            }),
+            VersionChoice::Newest(engine) => installed.find(|i| i.engine == *engine).ok_or_else(|| {
+                Problem::new(ProblemCode::EngineVersionNotInstalled, format!("No version of {} is installed here.", engine.display()))
+                    .hint(format!("Install one with `moorage engine install {engine}`."))
+            }),
+        }
+    }
+
+    fn choose_subnet(&self, id: Option<&str>) -> Result<&Subnet, Problem> {
+        let Some(id) = id else {
+            return self.parts.subnets.first().ok_or_else(|| Problem::new(ProblemCode::SubnetUnknown, "No subnet is configured."));
+        };
+        self.parts.subnets.iter().find(|subnet| subnet.id == id).ok_or_else(|| {
+            let known = self.parts.subnets.iter().map(|s| s.id.as_str()).collect::<Vec<_>>().join(", ");
+            Problem::new(ProblemCode::SubnetUnknown, format!("There is no subnet '{}'.", id.chars().take(60).collect::<String>()))
+                .hint(format!("Subnets here: {known}."))
+                .field("subnet_id")
+        })
+    }
+
+    async fn check_address(&self, subnet: &Subnet, groups: &[InstanceGroup]) -> Result<(), Problem> {
+        let Some(address) = groups.iter().flat_map(|g| &g.instances).find_map(|i| i.service_address) else { return Ok(()) };
+        let mut look = self.parts.store.look().await.map_err(problem::store)?;
+        let taken = look.taken_addresses(self.parts.host.id()).await.map_err(problem::store)?;
+        choose_address(subnet, Some(address), &taken, &[]).map(|_| ())
+    }
+}
+
+fn check_database(engine: &dyn Engine, wanted: &CreateDatabase) -> Result<DatabaseSpec, Problem> {
+    if is_reserved_account(&wanted.owner) {
+        return Err(Problem::invalid("database_user_name", format!("The account name '{}' is reserved.", wanted.owner)).hint("Choose another name."));
+    }
+    if is_reserved_database(&wanted.name) {
+        return Err(Problem::invalid("database_name", format!("The database name '{}' is reserved.", wanted.name)).hint("Choose another name."));
+    }
+    let locale = wanted.locale.clone().or_else(|| engine.default_locale().map(str::to_owned));
+    let database = DatabaseSpec {
+        name: wanted.name.clone(),
+        owner: wanted.owner.clone(),
+        character_set: wanted.character_set.clone().unwrap_or_else(|| engine.default_character_set().to_owned()),
+        locale,
+    };
+    engine.check_database(&database)?;
+    Ok(database)
+}
+
+/// Exactly one ACTIVE group with one ACTIVE instance: what a cluster without high availability is.
+fn check_groups(wanted: &[CreateGroup]) -> Result<Vec<InstanceGroup>, Problem> {
+    let [group] = wanted else {
+        return Err(Problem::invalid("instance_groups", "A cluster without high availability has exactly one instance group."));
+    };
+    if group.role != "ACTIVE" {
+        return Err(Problem::invalid("instance_groups.0.role_type", "A cluster without high availability has one group with the role ACTIVE."));
+    }
+    if ServerType::find(&group.server_type).is_none() {
+        return Err(Problem::new(ProblemCode::ServerTypeUnknown, format!("There is no server type '{}'.", group.server_type.chars().take(40).collect::<String>()))
+            .hint("List the server types to see which there are.")
+            .field("instance_groups.0.server_type_name"));
+    }
+    if group.instances.len() > 1 || group.instances.iter().any(|instance| instance.role != "ACTIVE") {
+        return Err(Problem::invalid("instance_groups.0.instances", "A cluster without high availability has one instance with the role ACTIVE."));
+    }
+    if group.volumes.len() > 9 {
+        return Err(Problem::invalid("instance_groups.0.block_storage_groups", "At most 9 volumes are allowed."));
+    }
+    let volumes = group.volumes.iter().map(|volume| VolumeSpec {
+        id: VolumeId::from_bits(fresh()),
+        role: volume.role.clone(),
+        size_gb: volume.size_gb,
+        volume_type: volume.volume_type.clone(),
+    });
+    let address = group.instances.first().and_then(|instance| instance.service_address);
+    Ok(vec![InstanceGroup {
+        id: GroupId::from_bits(fresh()),
+        role: group.role.clone(),
+        server_type: group.server_type.clone(),
+        volumes: volumes.collect(),
+        instances: vec![InstanceWish { role: "ACTIVE".into(), service_address: address }],
+    }])
+}
+
+/// Hashing a password takes milliseconds of a processor, so it happens away from the threads that serve requests.
+async fn verifier(engine: &dyn Engine, wanted: &CreateDatabase) -> Result<Verifier, Problem> {
+    let password = wanted.password.expose_secret();
+    let length = password.chars().count();
+    if !(8..=128).contains(&length) || password.chars().any(char::is_control) {
+        return Err(Problem::invalid("database_user_password", "A password has 8 to 128 printable characters."));
+    }
+    let salt = moorage_secrets::random_bytes::<16>().map_err(|e| problem::internal(&e))?;
+    tokio::task::block_in_place(|| engine.verifier(password, salt))
+}

@@ -1,0 +1,118 @@
+//! Starting, stopping, restarting, changing and removing clusters: each becomes a durable operation.
+
+use crate::authentication::at_least;
+use crate::clusters::find;
+use crate::command::{Accepted, ClusterRef};
+use crate::{App, fresh, now, problem};
+use moorage_domain::cluster::{Cluster, Wish};
+use moorage_domain::operation::OperationStatus;
+use moorage_domain::service_state::ServiceState;
+use moorage_domain::tenant::{Actor, Role};
+use moorage_domain::{OperationId, Problem, ProblemCode, SecretId, allow_list};
+use moorage_durable::Operation;
+use moorage_operations::{restart, set_allow_list, start, stop, terminate};
+use moorage_store::{NewOperation, Operations, Submitted, UnitOfWork, Write};
+
+impl App {
+    /// Starts a stopped cluster.
+    pub async fn start_cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
+        self.change::<start::Start>(actor, cluster, &[ServiceState::Stopped], |_| Ok((start::Request {}, None))).await
+    }
+
+    /// Stops a running cluster and keeps its data.
+    pub async fn stop_cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
+        let allowed = [ServiceState::Running, ServiceState::Error];
+        self.change::<stop::Stop>(actor, cluster, &allowed, |_| Ok((stop::Request {}, Some(Wish::Stop)))).await
+    }
+
+    /// Restarts a running cluster.
+    pub async fn restart_cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
+        let allowed = [ServiceState::Running, ServiceState::Error];
+        self.change::<restart::Restart>(actor, cluster, &allowed, |_| Ok((restart::Request {}, None))).await
+    }
+
+    /// Removes a cluster with all its data.
+    pub async fn terminate_cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
+        let allowed = [ServiceState::Running, ServiceState::Stopped, ServiceState::Error, ServiceState::Failed, ServiceState::Unknown];
+        self.change::<terminate::Terminate>(actor, cluster, &allowed, |_| Ok((terminate::Request {}, Some(Wish::Gone)))).await
+    }
+
+    /// Changes who may connect: removals first, then additions.
+    pub async fn change_allow_list(&self, actor: &Actor, cluster: &ClusterRef, add: &[String], remove: &[String]) -> Result<Accepted, Problem> {
+        let allowed = [ServiceState::Running, ServiceState::Stopped];
+        self.change::<set_allow_list::SetAllowList>(actor, cluster, &allowed, |cluster| {
+            let allow_list = allow_list::change(&cluster.spec.allow_list, add, remove)?;
+            Ok((set_allow_list::Request { allow_list }, None))
+        })
+        .await
+    }
+
+    /// The one way from a request to an operation: the state is checked, the wish changed, the operation submitted and the
+    /// new state projected in one transaction.
+    async fn change<O: Operation>(
+        &self,
+        actor: &Actor,
+        wanted: &ClusterRef,
+        allowed: &[ServiceState],
+        request: impl FnOnce(&Cluster) -> Result<(O::Request, Option<Wish>), Problem> + Send,
+    ) -> Result<Accepted, Problem> {
+        at_least(actor, Role::Operator)?;
+        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        let cluster = find(&mut uow, actor, wanted).await?;
+        if !allowed.contains(&cluster.state) {
+            return Err(wrong_state(&cluster, allowed));
+        }
+        let (request, wish) = request(&cluster)?;
+        if let Some(wish) = wish {
+            uow.apply(&Write::Wish(cluster.id.clone(), wish), now()).await.map_err(problem::store)?;
+        }
+        if wish == Some(Wish::Gone) {
+            give_way(&mut uow, &cluster).await?;
+        }
+        let operation = OperationId::from_bits(fresh());
+        self.submit::<O>(&mut uow, &operation, &cluster, &request, &[], actor).await?;
+        uow.commit().await.map_err(problem::store)?;
+        (self.parts.wake)();
+        Ok(Accepted { cluster: cluster.id, operation })
+    }
+
+    /// Submits an operation and projects the state it brings.
+    pub(crate) async fn submit<O: Operation>(
+        &self,
+        uow: &mut UnitOfWork,
+        id: &OperationId,
+        cluster: &Cluster,
+        request: &O::Request,
+        secrets: &[SecretId],
+        actor: &Actor,
+    ) -> Result<(), Problem> {
+        let new = NewOperation::new(id, O::KIND, cluster, request, &actor.user_name, now()).with_secrets(secrets);
+        match uow.submit(&new).await.map_err(problem::store)? {
+            Submitted::Started => {}
+            Submitted::Busy { holder } => {
+                return Err(Problem::new(ProblemCode::ClusterBusy, format!("The cluster is busy: {holder} is on its way."))
+                    .hint("Wait until it has ended; `moorage operation list` shows it."));
+            }
+        }
+        uow.set_modified_by(&cluster.id, actor.user.as_str(), now()).await.map_err(problem::store)?;
+        uow.project_state(&cluster.id).await.map_err(problem::store)
+    }
+}
+
+/// An operation that waits for an operator does not keep its cluster from being removed (decisions 20).
+async fn give_way(uow: &mut UnitOfWork, cluster: &Cluster) -> Result<(), Problem> {
+    let holder = uow.holder(&cluster.id).await.map_err(problem::store)?;
+    if let (Some(holder), Some(operation)) = (holder, &cluster.operation)
+        && holder.status == OperationStatus::NeedsOperator
+    {
+        uow.abandon(operation, now()).await.map_err(problem::store)?;
+    }
+    Ok(())
+}
+
+fn wrong_state(cluster: &Cluster, allowed: &[ServiceState]) -> Problem {
+    let allowed = allowed.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", ");
+    Problem::new(ProblemCode::WrongState, format!("The cluster is {}.", cluster.state.as_str()))
+        .detail(format!("This can be done to a cluster that is {allowed}."))
+        .hint("Wait until the operation that holds it has ended, or look at it with `moorage cluster show`.")
+}

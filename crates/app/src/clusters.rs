@@ -1,0 +1,64 @@
+//! Showing and listing clusters.
+
+use crate::command::{ClusterRef, ListClusters, MOST_ROWS};
+use crate::view::{ClusterView, Clusters};
+use crate::{App, problem};
+use moorage_domain::cluster::Cluster;
+use moorage_domain::instance::Instance;
+use moorage_domain::service_state::ServiceState;
+use moorage_domain::tenant::Actor;
+use moorage_domain::{Problem, ProblemCode};
+use moorage_store::{ClusterFilter, Clusters as _, Endpoints, Instances, Rows};
+
+impl App {
+    /// One cluster with everything that belongs to it.
+    pub async fn cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<ClusterView, Problem> {
+        let mut look = self.parts.store.look().await.map_err(problem::store)?;
+        let cluster = find(&mut look, actor, cluster).await?;
+        let instances = look.instances_of(&cluster.id).await.map_err(problem::store)?;
+        let endpoint = look.endpoint_of(&cluster.id).await.map_err(problem::store)?;
+        let instances = instances.into_iter().map(|instance| (instance_state(&cluster, &instance), instance)).map(|(s, i)| (i, s)).collect();
+        Ok(ClusterView { cluster, instances, endpoint })
+    }
+
+    /// A page of the caller's clusters.
+    pub async fn clusters(&self, actor: &Actor, list: &ListClusters) -> Result<Clusters, Problem> {
+        let mut look = self.parts.store.look().await.map_err(problem::store)?;
+        let filter = ClusterFilter {
+            engine: list.engine,
+            name: list.name.clone(),
+            state: list.state,
+            database_name: list.database_name.clone(),
+        };
+        let limit = list.limit.min(MOST_ROWS);
+        let page = look.clusters_page(&actor.project, &filter, list.sort, list.descending, list.offset, limit).await;
+        let page = page.map_err(problem::store)?;
+        Ok(Clusters { rows: page.rows, total: page.total })
+    }
+
+    /// The end of the engine's log, at most `most_bytes` (and never more than 1 MiB), whole lines.
+    pub async fn cluster_log(&self, actor: &Actor, cluster: &ClusterRef, most_bytes: u64) -> Result<String, Problem> {
+        let view = self.cluster(actor, cluster).await?;
+        let Some((instance, _)) = view.instances.first() else {
+            return Err(Problem::new(ProblemCode::WrongState, "The cluster has no instance, so there is no log.")
+                .hint("The operation that made it says why: `moorage operation list`."));
+        };
+        self.parts.host.log_tail(&instance.id, most_bytes.min(1 << 20)).await.map_err(problem::host)
+    }
+}
+
+/// The caller's cluster, or not found: another tenant's is not there.
+pub(crate) async fn find(rows: &mut impl Rows, actor: &Actor, wanted: &ClusterRef) -> Result<Cluster, Problem> {
+    let mut found = rows.cluster_of(&actor.project, &wanted.id_or_name).await.map_err(problem::store)?;
+    if found.is_none() && wanted.by_name {
+        found = rows.cluster_named(&actor.project, &wanted.id_or_name).await.map_err(problem::store)?;
+    }
+    found.filter(|cluster| wanted.within.is_none_or(|engine| engine == cluster.engine)).ok_or_else(|| {
+        Problem::new(ProblemCode::ClusterNotFound, "There is no such cluster.").hint("List the clusters to see which there are.")
+    })
+}
+
+/// An instance shares its cluster's state: with one instance there is nothing more to say.
+fn instance_state(cluster: &Cluster, _instance: &Instance) -> ServiceState {
+    cluster.state
+}

@@ -1,0 +1,187 @@
+//! What adapters may ask for, in the domain's words.
+
+use moorage_domain::cluster::{BackupWish, MaintenanceWindow, Tag};
+use moorage_domain::engine::{EngineName, Version};
+use moorage_domain::operation::OperationStatus;
+use moorage_domain::service_state::ServiceState;
+use moorage_domain::{ClusterId, OperationId};
+use secrecy::SecretString;
+use std::net::Ipv4Addr;
+
+/// A cluster to be made. Fields are as the user gave them; the app checks what every engine and every family agree on.
+#[derive(Debug)]
+pub struct CreateCluster {
+    /// Name, unique among the project's clusters.
+    pub name: String,
+    /// Engine and version.
+    pub version: VersionChoice,
+    /// Prefix of instance names; the cluster's name where none is given.
+    pub instance_name_prefix: Option<String>,
+    /// The first database.
+    pub database: CreateDatabase,
+    /// Port of the endpoint; the engine's default where none is given.
+    pub port: Option<u16>,
+    /// Allowed client addresses; empty admits the cluster's own subnet only.
+    pub allow_list: Vec<String>,
+    /// Instance groups, exactly one with exactly one instance for now.
+    pub groups: Vec<CreateGroup>,
+    /// Subnet; the first configured one where none is given.
+    pub subnet: Option<String>,
+    /// IANA time zone.
+    pub timezone: String,
+    /// Two instances with failover; not there yet.
+    pub highly_available: bool,
+    /// Maintenance window, echoed.
+    pub maintenance: Option<MaintenanceWindow>,
+    /// Backup wish, echoed.
+    pub backup: Option<BackupWish>,
+    /// Tags, echoed.
+    pub tags: Vec<Tag>,
+    /// Service watch log collection, echoed.
+    pub service_watch_log_collection: bool,
+}
+
+/// Which engine version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionChoice {
+    /// By the identifier that `App::engine_versions` shows; `within` confines it to one engine.
+    Id {
+        /// The identifier.
+        id: String,
+        /// The only engine it may belong to.
+        within: EngineName,
+    },
+    /// By number.
+    Exact(EngineName, Version),
+    /// The newest installed one.
+    Newest(EngineName),
+}
+
+/// The first database of a new cluster.
+#[derive(Debug)]
+pub struct CreateDatabase {
+    /// Its name.
+    pub name: String,
+    /// Its owner's account name.
+    pub owner: String,
+    /// The owner's password; becomes a verifier at once and is kept nowhere (decisions 3).
+    pub password: SecretString,
+    /// Character set or encoding; the engine's default where none is given.
+    pub character_set: Option<String>,
+    /// Locale; the engine's default where none is given.
+    pub locale: Option<String>,
+}
+
+/// An instance group of a new cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateGroup {
+    /// `ACTIVE`.
+    pub role: String,
+    /// Name of the server type.
+    pub server_type: String,
+    /// Volumes.
+    pub volumes: Vec<CreateVolume>,
+    /// Instances; one `ACTIVE` instance where the list is empty.
+    pub instances: Vec<CreateInstance>,
+}
+
+/// A volume of a new cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateVolume {
+    /// `OS`, `DATA`, ...
+    pub role: String,
+    /// Ceiling in GiB.
+    pub size_gb: u32,
+    /// `SSD`, ...
+    pub volume_type: String,
+}
+
+/// An instance of a new cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateInstance {
+    /// `ACTIVE`.
+    pub role: String,
+    /// The address the user insists on.
+    pub service_address: Option<Ipv4Addr>,
+}
+
+/// Which cluster: by identifier, and only if it runs this engine (decisions 20).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterRef {
+    /// Identifier, or for the native family also the name.
+    pub id_or_name: String,
+    /// Whether a name will do.
+    pub by_name: bool,
+    /// The only engine it may run.
+    pub within: Option<EngineName>,
+}
+
+impl ClusterRef {
+    /// By identifier only, within one engine.
+    pub fn id(id: impl Into<String>, within: EngineName) -> Self {
+        Self { id_or_name: id.into(), by_name: false, within: Some(within) }
+    }
+    /// By identifier or name, any engine.
+    pub fn any(id_or_name: impl Into<String>) -> Self {
+        Self { id_or_name: id_or_name.into(), by_name: true, within: None }
+    }
+}
+
+/// Which clusters to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListClusters {
+    /// Only this engine.
+    pub engine: Option<EngineName>,
+    /// Only this name.
+    pub name: Option<String>,
+    /// Only this state.
+    pub state: Option<ServiceState>,
+    /// Only with this first database.
+    pub database_name: Option<String>,
+    /// Order.
+    pub sort: moorage_store::ClusterSort,
+    /// Descending.
+    pub descending: bool,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows at most, up to [`MOST_ROWS`].
+    pub limit: u64,
+}
+
+/// Rows at most in one answer.
+pub const MOST_ROWS: u64 = 1000;
+
+/// Which operations to list, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListOperations {
+    /// Only of this cluster.
+    pub cluster: Option<ClusterId>,
+    /// Only in this status.
+    pub status: Option<OperationStatus>,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows at most.
+    pub limit: u64,
+}
+
+/// The answer to a request that becomes a durable operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The cluster it is about.
+    pub cluster: ClusterId,
+    /// The operation.
+    pub operation: OperationId,
+}
+
+/// What an operator may do to an operation that needs one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorVerb {
+    /// Try the step again.
+    Retry,
+    /// Go on after the step.
+    Resume,
+    /// Take the clean-up path.
+    RollBack,
+    /// End it where it stands.
+    Abandon,
+}

@@ -1,0 +1,50 @@
+//! Turning causes into problems: the cause is logged here, once, and users get the public part.
+
+use moorage_domain::{Problem, ProblemCode};
+use moorage_engine::EngineError;
+use moorage_host::HostError;
+use moorage_store::StoreError;
+
+/// Public problem of a store failure.
+pub(crate) fn store(error: StoreError) -> Problem {
+    match &error {
+        StoreError::Taken { what: "cluster_name" } => {
+            Problem::new(ProblemCode::NameTaken, "A cluster of that name already exists.").hint("Choose another name.").field("name")
+        }
+        StoreError::TooNew { found, known } => {
+            Problem::new(ProblemCode::StoreTooNew, format!("The store has schema version {found}, this program knows {known}."))
+                .hint("Start the newer program that wrote it.")
+        }
+        _ => internal(&error),
+    }
+}
+
+/// Our fault: the whole chain goes to the log.
+pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        chain.push_str(": ");
+        chain.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    tracing::error!(cause = %chain, "a request failed inside");
+    Problem::internal()
+}
+
+/// Public problem of a host failure.
+pub(crate) fn host(error: HostError) -> Problem {
+    if let Some(cause) = &error.cause {
+        tracing::warn!(problem = %error.problem, %cause, "the host failed");
+    }
+    error.problem
+}
+
+/// Public problem of an engine failure.
+#[allow(dead_code)]
+pub(crate) fn engine(error: EngineError) -> Problem {
+    if let Some(cause) = &error.cause {
+        tracing::warn!(problem = %error.problem, %cause, "the engine failed");
+    }
+    error.problem
+}

@@ -1,0 +1,46 @@
+//! What adapters are given to show: snapshots of the domain.
+
+use moorage_domain::cluster::Cluster;
+use moorage_domain::engine::{EngineName, Version};
+use moorage_domain::instance::{Endpoint, Instance};
+use moorage_domain::service_state::ServiceState;
+use moorage_engine::Fact;
+
+/// A cluster with everything that belongs to it.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// The row.
+    pub cluster: Cluster,
+    /// Its instances with the state users see. Empty until they are made and after a failed creation.
+    pub instances: Vec<(Instance, ServiceState)>,
+    /// Its endpoint, once it has one.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// A page of cluster rows.
+#[derive(Clone, Debug)]
+pub struct Clusters {
+    /// The rows.
+    pub rows: Vec<Cluster>,
+    /// How many there are in all pages.
+    pub total: u64,
+}
+
+/// An engine version as it is offered.
+#[derive(Clone, Debug)]
+pub struct EngineVersionView {
+    /// 32 hexadecimal digits, derived from engine and version: the same on every installation.
+    pub id: String,
+    /// Engine.
+    pub engine: EngineName,
+    /// Version.
+    pub version: Version,
+    /// Major version (`10.11`, `15`).
+    pub major: String,
+    /// Whether its vendor has ended support.
+    pub end_of_service: bool,
+    /// Facts.
+    pub facts: Vec<Fact>,
+    /// Name and version of the operating system its binaries run on (`Debian`, `12`).
+    pub operating_system: (String, String),
+}

@@ -1,0 +1,222 @@
+//! `moorage cluster ...`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::create::{self, Create};
+use crate::failure::Failure;
+use crate::operation;
+use crate::options::{Output, Waiting};
+use crate::password;
+use crate::reply::{Cluster, read};
+use crate::server::{Server, segment, strange};
+use crate::table::{properties, rows};
+use crate::talk::Talk;
+
+/// What can be done with clusters.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Creates a cluster with a database and its owner
+    Create(Box<Create>),
+    /// Lists clusters
+    List(List),
+    /// Shows a cluster
+    Show(Which),
+    /// Starts a stopped cluster
+    Start(Change),
+    /// Stops a cluster; its data stays
+    Stop(Change),
+    /// Restarts a cluster's engine
+    Restart(Change),
+    /// Ends a cluster for good, its data included
+    Terminate(Terminate),
+    /// Prints the end of the engine's log
+    Logs(Logs),
+}
+
+/// Which clusters to list.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only those with this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only those in this state, as RUNNING
+    #[arg(long)]
+    state: Option<String>,
+    /// Only those of this engine
+    #[arg(long, value_enum)]
+    engine: Option<create::Engine>,
+}
+
+/// A cluster.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Name or identifier of the cluster
+    cluster: String,
+}
+
+/// A cluster and whether to wait.
+#[derive(Debug, Args)]
+pub struct Change {
+    /// Name or identifier of the cluster
+    cluster: String,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// A cluster that is to end.
+#[derive(Debug, Args)]
+pub struct Terminate {
+    /// Name or identifier of the cluster
+    cluster: String,
+    /// Do not ask on a terminal
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// How much of a log.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Name or identifier of the cluster
+    cluster: String,
+    /// How much of its end, at most
+    #[arg(long, default_value_t = 65536)]
+    bytes: u64,
+}
+
+/// Carries out a cluster command.
+pub async fn carry_out(command: ClusterCommand, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    match command {
+        ClusterCommand::Create(create) => create::carry_out(*create, server, output, talk).await,
+        ClusterCommand::List(wanted) => list(&wanted, server, output, talk).await,
+        ClusterCommand::Show(which) => {
+            let document = fetch(server, &which.cluster).await?;
+            show(&document, output, talk)
+        }
+        ClusterCommand::Start(change) => ask_for(&change, "start", server, output, talk).await,
+        ClusterCommand::Stop(change) => ask_for(&change, "stop", server, output, talk).await,
+        ClusterCommand::Restart(change) => ask_for(&change, "restart", server, output, talk).await,
+        ClusterCommand::Terminate(terminate) => end(&terminate, server, output, talk).await,
+        ClusterCommand::Logs(logs) => {
+            let text = server.get_text(&format!("/clusters/{}/logs?bytes={}", segment(&logs.cluster), logs.bytes)).await?;
+            if text.is_empty() { Ok(()) } else { talk.data(text.trim_end_matches('\n')) }
+        }
+    }
+}
+
+/// The cluster as the server describes it.
+pub async fn fetch(server: &Server, cluster: &str) -> Result<Value, Failure> {
+    server.get(&format!("/clusters/{}", segment(cluster)), &[]).await
+}
+
+/// Says what was accepted and, if wanted, waits for its end.
+pub async fn accepted(document: &Value, waiting: Waiting, server: &Server, talk: &mut Talk) -> Result<(), Failure> {
+    let id = document["operation"]["id"].as_str().ok_or_else(|| strange("an answer without an operation"))?;
+    if waiting.wanted(talk.on_terminal()) {
+        operation::wait(id, server, talk).await
+    } else {
+        talk.say(&format!("Accepted as operation {id}; follow it with: moorage operation show {id} --watch"));
+        Ok(())
+    }
+}
+
+/// A cluster for people.
+pub fn table(cluster: &Cluster) -> String {
+    let engine = [Some(cluster.engine.clone()), cluster.version.clone()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let mut text = properties(&[
+        ("name", Some(cluster.name.clone())),
+        ("id", Some(cluster.id.clone())),
+        ("engine", Some(engine)),
+        ("state", Some(cluster.state.clone())),
+        ("reason", cluster.state_reason.clone()),
+        ("endpoint", cluster.endpoint()),
+        ("database", cluster.database_name().map(str::to_owned)),
+        ("owner", cluster.owner_name().map(str::to_owned)),
+        ("server type", cluster.server_type.clone()),
+        ("time zone", cluster.timezone.clone()),
+        ("allowed", Some(if cluster.allow.is_empty() { "its own subnet".to_owned() } else { cluster.allow.join(", ") })),
+        ("protection", cluster.protection.clone()),
+        ("limits", Some(cluster.limits_in_words())),
+        ("isolation", Some(cluster.isolation_in_words())),
+        ("created", cluster.created_at.clone()),
+    ]);
+    if !cluster.instances.is_empty() {
+        let instances = cluster.instances.iter().map(|instance| {
+            vec![
+                instance.name.clone(),
+                instance.role.clone().unwrap_or_default(),
+                instance.state.clone(),
+                instance.address.clone().unwrap_or_default(),
+                instance.restarts.unwrap_or_default().to_string(),
+                instance.last_restart_reason.clone().unwrap_or_default(),
+            ]
+        });
+        text += "\n\n";
+        text += &rows(&["instance", "role", "state", "address", "restarts", "last restart"], instances);
+    }
+    text
+}
+
+/// JSON for scripts.
+pub fn pretty(document: &Value) -> String {
+    format!("{document:#}")
+}
+
+fn show(document: &Value, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    match output {
+        Output::Json => talk.data(&pretty(document)),
+        Output::Table => talk.data(&table(&read(document, "a cluster")?)),
+    }
+}
+
+async fn list(wanted: &List, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    let mut query = Vec::new();
+    query.extend(wanted.name.clone().map(|name| ("name", name)));
+    query.extend(wanted.state.clone().map(|state| ("state", state.to_ascii_uppercase())));
+    query.extend(wanted.engine.map(|engine| ("engine", engine.name().to_owned())));
+    let items = server.get_all("/clusters", &query).await?;
+    if output == Output::Json {
+        return talk.data(&pretty(&json!(items)));
+    }
+    if items.is_empty() {
+        talk.say("There are no clusters. Make one with: moorage cluster create");
+        return Ok(());
+    }
+    let clusters = items.iter().map(|item| read(item, "a cluster")).collect::<Result<Vec<Cluster>, _>>()?;
+    let line = |cluster: &Cluster| {
+        vec![
+            cluster.name.clone(),
+            cluster.engine.clone(),
+            cluster.version.clone().unwrap_or_default(),
+            cluster.state.clone(),
+            cluster.endpoint().unwrap_or_default(),
+            cluster.database_name().unwrap_or_default().to_owned(),
+            cluster.protection.clone().unwrap_or_default(),
+            cluster.created_at.clone().unwrap_or_default(),
+        ]
+    };
+    let headings = ["name", "engine", "version", "state", "endpoint", "database", "protection", "created"];
+    talk.data(&rows(&headings, clusters.iter().map(line)))
+}
+
+async fn ask_for(change: &Change, verb: &str, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    let document = server.post(&format!("/clusters/{}/{verb}", segment(&change.cluster)), &json!({})).await?;
+    accepted(&document, change.waiting, server, talk).await?;
+    let id = document["cluster"]["id"].as_str().unwrap_or(&change.cluster);
+    show(&fetch(server, id).await?, output, talk)
+}
+
+async fn end(terminate: &Terminate, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    if talk.on_terminal() && !terminate.yes {
+        let name = &terminate.cluster;
+        talk.say(&format!("This ends '{name}' and deletes its data for good. Type its name to go on:"));
+        if password::line()?.trim() != name {
+            return Err(Failure::new("Nothing was terminated."));
+        }
+    }
+    let document = server.delete(&format!("/clusters/{}", segment(&terminate.cluster))).await?;
+    accepted(&document, terminate.waiting, server, talk).await?;
+    if output == Output::Json { talk.data(&pretty(&document)) } else { Ok(()) }
+}

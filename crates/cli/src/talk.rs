@@ -1,0 +1,64 @@
+//! Where words go: data to standard output, everything else to standard error, progress only where somebody watches.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::time::Duration;
+
+use crate::failure::Failure;
+
+/// The two outputs and whether a person watches.
+pub struct Talk {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    terminal: bool,
+}
+
+impl Talk {
+    /// The process's own outputs.
+    pub fn with_terminal() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), terminal }
+    }
+
+    /// Outputs of a test, without a terminal.
+    #[cfg(test)]
+    pub fn into(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
+        Self { out: Box::new(out), err: Box::new(err), terminal: false }
+    }
+
+    /// Whether a person watches and can be asked.
+    pub fn on_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Writes data as a line (or lines) of its own. A reader that went away is not a failure.
+    pub fn data(&mut self, text: &str) -> Result<(), Failure> {
+        match writeln!(self.out, "{text}").and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::new("The answer could not be written to standard output.").why(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says something that is not data; whether anybody hears it does not matter.
+    pub fn say(&mut self, text: &str) {
+        let _unheard = writeln!(self.err, "{text}");
+    }
+
+    /// Says what went wrong.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.say(&failure.to_string());
+    }
+
+    /// A line that shows progress, where somebody watches.
+    pub fn progress(&self) -> ProgressBar {
+        let target = if self.terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4}  {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+}

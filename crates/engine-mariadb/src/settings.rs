@@ -1,0 +1,118 @@
+//! The configuration file of one instance, sized from its server type. Pure text.
+
+use crate::character_set;
+use crate::programs;
+use moorage_domain::layout::{InstanceSpec, Place};
+use std::fmt::Write as _;
+
+/// Connections kept for administration and probes: users are held at their own number by the gateway.
+const RESERVED_CONNECTIONS: u32 = 5;
+/// Directory for temporary files inside the volume, so that they count as the tenant's own; not shown as a database.
+pub const TEMPORARY_DIRECTORY: &str = "moorage_tmp";
+/// The redo log a template is made with; other sizes are made of it at the next start, which costs nothing measurable.
+pub const TEMPLATE_LOG_FILE_MB: u64 = 32;
+
+const MIB: u64 = 1 << 20;
+
+/// Memory settings that follow from a server type.
+#[derive(Debug, PartialEq, Eq)]
+struct Sizes {
+    buffer_pool_mb: u64,
+    log_file_mb: u64,
+    log_buffer_mb: u64,
+    aria_page_cache_mb: u64,
+    /// Read and write past the page cache: worth it where the buffer pool is large. On small types the page cache is a
+    /// second, cheap level, and the server starts faster.
+    direct: bool,
+}
+
+impl Sizes {
+    fn of(memory_bytes: u64) -> Self {
+        let memory_mb = memory_bytes / MIB;
+        Self {
+            buffer_pool_mb: (memory_mb / 2).max(16),
+            log_file_mb: (memory_mb / 16).clamp(TEMPLATE_LOG_FILE_MB, 2048),
+            // The server touches all of it at every start.
+            log_buffer_mb: (memory_mb / 512).clamp(2, 16),
+            aria_page_cache_mb: (memory_mb / 128).clamp(8, 128),
+            direct: memory_mb > 2048,
+        }
+    }
+}
+
+/// The file the server reads instead of the system's.
+pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
+    let sizes = Sizes::of(spec.memory_bytes);
+    let mut file = String::from("# Written by Moorage before every start; changes are lost.\n[mariadbd]\n");
+    let mut set = |name: &str, value: &str| {
+        let _ = writeln!(file, "{name} = {}", setting(value));
+    };
+    for (option, directory) in programs::directories(&spec.installation) {
+        set(option, &directory);
+    }
+    set("datadir", &place.volume.to_string_lossy());
+    set("tmpdir", &place.volume.join(TEMPORARY_DIRECTORY).to_string_lossy());
+    set("ignore_db_dirs", TEMPORARY_DIRECTORY);
+    set("pid_file", &place.run.join("mariadb.pid").to_string_lossy());
+    set("server_id", &spec.number.max(1).to_string());
+
+    // Reachable over the Unix socket only; the gateway says with a PROXY header where a user comes from.
+    set("socket", &place.run.join("mariadb.sock").to_string_lossy());
+    set("skip_networking", "ON");
+    set("skip_name_resolve", "ON");
+    set("proxy_protocol_networks", "localhost");
+    set("max_connections", &(spec.most_connections + RESERVED_CONNECTIONS).to_string());
+
+    // Files of the host stay out of reach, even for an account that had the privilege: the server cannot write this
+    // directory, and nothing in it is secret.
+    set("secure_file_priv", &place.config.to_string_lossy());
+    set("local_infile", "OFF");
+    set("symbolic_links", "OFF");
+
+    // A commit that was acknowledged is on disk.
+    set("innodb_flush_log_at_trx_commit", "1");
+    set("innodb_doublewrite", "ON");
+    set("innodb_checksum_algorithm", "full_crc32");
+    set("innodb_flush_method", if sizes.direct { "O_DIRECT" } else { "fsync" });
+
+    set("innodb_buffer_pool_size", &format!("{}M", sizes.buffer_pool_mb));
+    set("innodb_log_file_size", &format!("{}M", sizes.log_file_mb));
+    set("innodb_log_buffer_size", &format!("{}M", sizes.log_buffer_mb));
+    set("aria_pagecache_buffer_size", &format!("{}M", sizes.aria_page_cache_mb));
+    set("key_buffer_size", "1M");
+    set("table_open_cache_instances", &spec.cpu.clamp(1, 8).to_string());
+    set("performance_schema", "OFF");
+
+    set("character_set_server", character_set::known(&spec.character_set).unwrap_or(character_set::DEFAULT));
+    set("default_time_zone", &spec.timezone);
+    file
+}
+
+/// A value in an option file, quoted; a value cannot end its line.
+fn setting(value: &str) -> String {
+    let plain: String = value.chars().filter(|c| !c.is_control()).collect();
+    format!("\"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_follow_the_server_type_within_bounds() {
+        assert_eq!(
+            Sizes::of(1 << 30),
+            Sizes { buffer_pool_mb: 512, log_file_mb: 64, log_buffer_mb: 2, aria_page_cache_mb: 8, direct: false }
+        );
+        assert_eq!(
+            Sizes::of(128 << 30),
+            Sizes { buffer_pool_mb: 65536, log_file_mb: 2048, log_buffer_mb: 16, aria_page_cache_mb: 128, direct: true }
+        );
+        assert_eq!(Sizes::of(0).buffer_pool_mb, 16);
+    }
+
+    #[test]
+    fn a_value_cannot_break_out_of_its_line() {
+        assert_eq!(setting("a\"b\\c\nskip_grant_tables"), "\"a\\\"b\\\\cskip_grant_tables\"");
+    }
+}

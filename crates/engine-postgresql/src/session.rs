@@ -1,0 +1,265 @@
+//! Administrative conversations with a running instance over its Unix socket.
+
+use crate::database::{self, Wanted};
+use crate::quote::{identifier, literal};
+use crate::settings::ADMINISTRATOR;
+use crate::template::READY_DATABASE;
+use crate::verifier::is_verifier;
+use async_trait::async_trait;
+use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::decide::health::Probe;
+use moorage_domain::secret::Verifier;
+use moorage_domain::{Problem, ProblemCode};
+use moorage_engine::{EngineError, EngineFacts, EngineSession};
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Creating a database in another encoding copies files; everything else takes milliseconds.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
+
+/// A connection as the administrator.
+pub struct Session {
+    client: Client,
+    connection: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// What the server knows of a database and its owner before anything is done.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    role: bool,
+    memberships: Vec<String>,
+    /// Encoding, collation and character type of the database, when it exists.
+    database: Option<(String, String, String)>,
+    ready: bool,
+}
+
+/// Opens a session.
+pub async fn connect(socket: &Path) -> Result<Session, EngineError> {
+    match tokio::time::timeout(CONNECT_LIMIT, open(socket)).await {
+        Ok(opened) => opened.map_err(explain),
+        Err(late) => Err(EngineError::unreachable(late)),
+    }
+}
+
+/// Asks whether the server answers. Any answer of the server, be it a refusal, shows that it lives.
+pub async fn probe(socket: &Path, limit: Duration) -> Probe {
+    let asked = tokio::time::timeout(limit, async {
+        let session = open(socket).await?;
+        session.client.simple_query("SELECT 1").await.map_err(OpenError::Sql)
+    });
+    match asked.await {
+        Ok(Ok(_)) => Probe::Answered,
+        Ok(Err(OpenError::Sql(error))) if error.as_db_error().is_some() => Probe::Busy,
+        Ok(Err(_)) | Err(_) => Probe::Silent,
+    }
+}
+
+enum OpenError {
+    Socket(std::io::Error),
+    Sql(tokio_postgres::Error),
+}
+
+async fn open(socket: &Path) -> Result<Session, OpenError> {
+    let stream = UnixStream::connect(socket).await.map_err(OpenError::Socket)?;
+    let mut config = tokio_postgres::Config::new();
+    config.user(ADMINISTRATOR).dbname("postgres").application_name("moorage");
+    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(OpenError::Sql)?;
+    let connection = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an administrative connection ended");
+        }
+    });
+    Ok(Session { client, connection })
+}
+
+fn explain(error: OpenError) -> EngineError {
+    match error {
+        OpenError::Socket(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            EngineError::refused("The socket of the engine may not be opened by this account.", error)
+        }
+        OpenError::Socket(error) => EngineError::unreachable(error),
+        OpenError::Sql(error) => failed(error),
+    }
+}
+
+/// Sorts an error into passing and lasting, in the server's own words.
+fn failed(error: tokio_postgres::Error) -> EngineError {
+    let Some(answer) = error.as_db_error() else { return EngineError::unreachable(error) };
+    let passing = [
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::TOO_MANY_CONNECTIONS,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::OBJECT_IN_USE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::QUERY_CANCELED,
+        // A late twin of this call was faster; the next try finds its work.
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::DUPLICATE_DATABASE,
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::UNDEFINED_DATABASE,
+    ];
+    if passing.contains(answer.code()) || answer.message().contains("tuple concurrently updated") {
+        return EngineError::unreachable(error);
+    }
+    let mut words = format!("{}: {}", answer.severity(), answer.message());
+    for more in [answer.detail(), answer.hint()].into_iter().flatten() {
+        words.push_str("\n");
+        words.push_str(more);
+    }
+    EngineError::refused(words, error)
+}
+
+impl Session {
+    async fn rows(&self, statements: &str) -> Result<Vec<SimpleQueryRow>, EngineError> {
+        let messages = match tokio::time::timeout(STATEMENT_LIMIT, self.client.simple_query(statements)).await {
+            Ok(messages) => messages.map_err(failed)?,
+            Err(late) => return Err(EngineError::unreachable(late)),
+        };
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            })
+            .collect())
+    }
+
+    async fn find(&self, wanted: &Wanted<'_>) -> Result<Found, EngineError> {
+        let (database, owner) = (literal(wanted.name), literal(wanted.owner));
+        let rows = self
+            .rows(&format!(
+                "SELECT 'role', NULL, NULL, NULL FROM pg_roles WHERE rolname = {owner} \
+                 UNION ALL SELECT 'member', r.rolname, NULL, NULL FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid \
+                 JOIN pg_roles o ON o.oid = m.member WHERE o.rolname = {owner} \
+                 UNION ALL SELECT CASE datname WHEN {database} THEN 'database' ELSE 'ready' END, pg_encoding_to_char(encoding), \
+                 datcollate, datctype FROM pg_database WHERE datname IN ({database}, '{READY_DATABASE}')"
+            ))
+            .await?;
+        let mut found = Found::default();
+        for row in rows {
+            let text = |column: usize| String::from(row.get(column).unwrap_or_default());
+            match row.get(0) {
+                Some("role") => found.role = true,
+                Some("member") => found.memberships.push(text(1)),
+                Some("database") => found.database = Some((text(1), text(2), text(3))),
+                _ => found.ready = true,
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Statements that make the owner account: able to log in and nothing else.
+fn owner_statements(wanted: &Wanted<'_>, verifier: &Verifier, found: &Found) -> String {
+    let owner = identifier(wanted.owner);
+    let verb = if found.role { "ALTER" } else { "CREATE" };
+    let mut statements = format!(
+        "{verb} ROLE {owner} LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS CONNECTION LIMIT -1 PASSWORD {};",
+        literal(&verifier.0)
+    );
+    for membership in &found.memberships {
+        statements.push_str(&format!("REVOKE {} FROM {owner};", identifier(membership)));
+    }
+    statements
+}
+
+/// Statements that give the database to its owner alone. Schema `public` belongs to the owner of the database by itself
+/// (`pg_database_owner`).
+fn ownership_statements(wanted: &Wanted<'_>) -> String {
+    let (database, owner) = (identifier(wanted.name), identifier(wanted.owner));
+    format!("ALTER DATABASE {database} OWNER TO {owner};REVOKE ALL ON DATABASE {database} FROM PUBLIC;")
+}
+
+fn creation_statement(wanted: &Wanted<'_>) -> String {
+    format!(
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE {}",
+        identifier(wanted.name),
+        literal(wanted.encoding),
+        literal(wanted.locale)
+    )
+}
+
+#[async_trait]
+impl EngineSession for Session {
+    async fn ensure_database_with_owner(&mut self, database: &DatabaseSpec, verifier: &Verifier) -> Result<(), EngineError> {
+        let refuse = |problem: Problem| EngineError { problem, passing: false, cause: None };
+        let wanted = database::check(database).map_err(refuse)?;
+        if !is_verifier(&verifier.0) {
+            return Err(refuse(Problem::new(ProblemCode::Internal, "The password of the owner was not turned into a verifier.")));
+        }
+        let found = self.find(&wanted).await?;
+        let mut statements = owner_statements(&wanted, verifier, &found);
+        match &found.database {
+            Some((encoding, collate, ctype)) => {
+                let is = |locale: &str| locale == wanted.locale || crate::encoding::locale(locale) == Some(wanted.locale);
+                if encoding != wanted.encoding || !is(collate) || !is(ctype) {
+                    return Err(refuse(Problem::new(
+                        ProblemCode::EngineRefused,
+                        format!("A database of that name exists already, in the encoding {encoding} and the locale {collate}."),
+                    )));
+                }
+            }
+            None if found.ready && wanted.encoding == "UTF8" && wanted.locale == "C" => {
+                statements.push_str(&format!("ALTER DATABASE {READY_DATABASE} RENAME TO {};", identifier(wanted.name)));
+            }
+            None => {
+                // Cannot be part of a transaction, as several statements in one message are.
+                self.rows(&creation_statement(&wanted)).await?;
+            }
+        }
+        statements.push_str(&ownership_statements(&wanted));
+        self.rows(&statements).await.map(drop)
+    }
+
+    async fn observe(&mut self) -> Result<EngineFacts, EngineError> {
+        let rows = self
+            .rows(&format!(
+                "SELECT current_setting('server_version'), \
+                 NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::bool, NULL \
+                 UNION ALL SELECT NULL, NULL, datname FROM pg_database \
+                 WHERE NOT datistemplate AND datname NOT IN ('postgres', '{READY_DATABASE}')"
+            ))
+            .await?;
+        let mut facts = EngineFacts { version: String::new(), writable: false, databases: Vec::new() };
+        for row in rows {
+            match (row.get(0), row.get(1), row.get(2)) {
+                (Some(version), writable, _) => {
+                    facts.version = String::from(version.split_whitespace().next().unwrap_or(version));
+                    facts.writable = writable == Some("t");
+                }
+                (_, _, Some(database)) => facts.databases.push(String::from(database)),
+                _ => {}
+            }
+        }
+        facts.databases.sort();
+        Ok(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Wanted<'static> = Wanted { name: "da\"ta", owner: "o'w\"ner", encoding: "UTF8", locale: "C" };
+
+    #[test]
+    fn statements_quote_whatever_they_are_given() {
+        let found = Found { role: true, memberships: vec![String::from("pg_monitor")], ..Found::default() };
+        let statements = owner_statements(&WANTED, &Verifier(String::from("SCRAM")), &found);
+        assert!(statements.starts_with("ALTER ROLE \"o'w\"\"ner\" LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB"), "{statements}");
+        assert!(statements.ends_with("REVOKE \"pg_monitor\" FROM \"o'w\"\"ner\";"), "{statements}");
+        assert_eq!(creation_statement(&WANTED), "CREATE DATABASE \"da\"\"ta\" TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'");
+    }
+}

@@ -1,0 +1,79 @@
+//! One client's connection from its first byte to its last.
+
+use crate::client_stream::ClientStream;
+use crate::endpoint::Connection;
+use crate::{mariadb, postgresql, relay};
+use moorage_domain::engine::EngineName;
+use std::io;
+use std::time::Duration;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To say what they want, TLS included.
+    pub handshake: Duration,
+    /// To be logged in.
+    pub login: Duration,
+}
+
+/// A client and the engine that let it in.
+pub struct LoggedIn {
+    /// The client.
+    pub client: ClientStream,
+    /// The engine.
+    pub engine: UnixStream,
+}
+
+/// Why a connection did not get as far as a login. Nobody but its client need care.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// It broke.
+    #[error("the connection broke")]
+    Broke(#[from] io::Error),
+    /// The client took too long.
+    #[error("the client took too long")]
+    TooSlow,
+    /// It does not speak PostgreSQL's protocol.
+    #[error("not PostgreSQL's protocol")]
+    PostgreSql(#[from] postgresql::messages::Malformed),
+    /// It does not speak MariaDB's protocol.
+    #[error("not MariaDB's protocol")]
+    MariaDb(#[from] mariadb::packets::Malformed),
+    /// It was refused, and told so.
+    #[error("refused: {0}")]
+    Refused(&'static str),
+    /// It only wanted a statement cancelled.
+    #[error("cancelled a statement")]
+    Cancelled,
+}
+
+/// Carries one connection.
+pub async fn carry(connection: Connection, socket: std::net::TcpStream, limits: Limits) {
+    let cluster = connection.endpoint().cluster().clone();
+    let client = connection.client;
+    // What a login needs is given back before the long life of the connection begins.
+    let login = Box::pin(log_in(&connection, socket, limits));
+    match timeout(limits.login, login).await.unwrap_or(Err(LoginError::TooSlow)) {
+        Ok(LoggedIn { client: mut stream, mut engine }) => {
+            if let Err(error) = relay::relay(&mut stream, &mut engine).await {
+                tracing::debug!(%cluster, %client, %error, "the connection broke");
+            }
+        }
+        Err(LoginError::Cancelled) => tracing::debug!(%cluster, %client, "cancel request passed on"),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::debug!(%cluster, %client, %error, cause, "no login");
+        }
+    }
+    drop(connection);
+}
+
+async fn log_in(connection: &Connection, socket: std::net::TcpStream, limits: Limits) -> Result<LoggedIn, LoginError> {
+    let stream = TcpStream::from_std(socket)?;
+    match connection.endpoint().settings().file.engine {
+        EngineName::PostgreSql => postgresql::log_in(connection, stream, limits).await,
+        EngineName::MariaDb => mariadb::log_in(connection, stream, limits).await,
+    }
+}

@@ -1,0 +1,347 @@
+//! All endpoints: brings what is served in line with the files.
+
+use crate::accept::{Listening, Services, bind};
+use crate::endpoint::{Capacity, Endpoint, Settings};
+use crate::endpoint_directory::{EndpointDirectory, FileError, Found};
+use crate::log_limit::LogLimit;
+use crate::tls::{self, Stamp, TlsError, TlsStamps};
+use moorage_domain::ClusterId;
+use moorage_domain::endpoint_file::{EndpointFile, EndpointStatus, GatewayAnswer, VERSION};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// Longest wait for cut connections to be closed; they close as soon as their thread gets its turn.
+const CUT_LIMIT: Duration = Duration::from_secs(2);
+/// First and longest pause between attempts to bind an address or to use a certificate.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Of so many looks one is at every file, whatever the directory's own time says.
+const THOROUGH_LOOK: u32 = 5;
+
+/// Why a file is not in force.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("{0}")]
+    File(#[from] FileError),
+    #[error("its term {wanted} is older than term {seen}, which was seen before")]
+    OlderTerm { wanted: u64, seen: u64 },
+    #[error("its certificate cannot be used: {0}")]
+    Tls(#[source] TlsError),
+    #[error("{0}")]
+    Listen(#[source] io::Error),
+}
+
+/// An endpoint in force.
+struct Serving {
+    endpoint: Arc<Endpoint>,
+    listening: Listening,
+    bytes: Vec<u8>,
+    stamps: Option<TlsStamps>,
+}
+
+/// An endpoint that could not be put in force for a reason that may pass by itself.
+struct Waiting {
+    generation: u64,
+    again: Instant,
+    pause: Duration,
+}
+
+/// What is known of one cluster.
+#[derive(Default)]
+struct Slot {
+    serving: Option<Serving>,
+    waiting: Option<Waiting>,
+    looked_at: Option<Stamp>,
+    failed_tls: Option<TlsStamps>,
+}
+
+impl Slot {
+    fn try_again_later(&mut self, generation: u64) {
+        let pause = self.waiting.as_ref().map_or(TRY_AGAIN.0, |waiting| (waiting.pause * 2).min(TRY_AGAIN.1));
+        self.waiting = Some(Waiting { generation, again: Instant::now() + pause, pause });
+    }
+}
+
+/// All endpoints.
+pub struct Endpoints {
+    directory: EndpointDirectory,
+    services: Arc<Services>,
+    capacity: Arc<Capacity>,
+    slots: BTreeMap<ClusterId, Slot>,
+    terms: HashMap<ClusterId, u64>,
+    looked_at: Option<Stamp>,
+    looks: u32,
+    directory_log: LogLimit,
+}
+
+impl Endpoints {
+    /// None yet.
+    pub fn new(directory: EndpointDirectory, services: Arc<Services>, capacity: Arc<Capacity>) -> Self {
+        Self {
+            directory,
+            services,
+            capacity,
+            slots: BTreeMap::new(),
+            terms: HashMap::new(),
+            looked_at: None,
+            looks: 0,
+            directory_log: LogLimit::new(Duration::from_secs(60)),
+        }
+    }
+
+    /// Puts one cluster's file in force, or closes its endpoint when the file is gone.
+    pub async fn apply(&mut self, cluster: &ClusterId) -> GatewayAnswer {
+        let stamp = self.directory.stamp_of(cluster);
+        let directory = self.directory.clone();
+        let wanted = cluster.clone();
+        let answer = match blocking(move || directory.wish(&wanted)).await {
+            Ok(None) => return self.close(cluster).await,
+            Ok(Some(found)) => {
+                let generation = found.file.generation;
+                self.put_in_force(cluster, found).await.map(|()| generation)
+            }
+            Err(error) => Err(error.into()),
+        };
+        let slot = self.slots.entry(cluster.clone()).or_default();
+        slot.looked_at = stamp;
+        let cluster = cluster.clone();
+        match answer {
+            Ok(generation) => GatewayAnswer::Applied { cluster, generation },
+            Err(Refused::Listen(error)) => {
+                let in_use = error.kind() == io::ErrorKind::AddrInUse;
+                tracing::warn!(%cluster, %error, "cannot listen at the endpoint's address; trying again");
+                GatewayAnswer::CannotListen { cluster, in_use, reason: error.to_string() }
+            }
+            Err(refused) => {
+                tracing::warn!(%cluster, reason = %refused, "endpoint file refused; what was in force stays");
+                GatewayAnswer::Refused { cluster, reason: refused.to_string() }
+            }
+        }
+    }
+
+    async fn put_in_force(&mut self, cluster: &ClusterId, found: Found) -> Result<(), Refused> {
+        let Found { bytes, file } = found;
+        let seen = self.terms.get(cluster).copied().unwrap_or(0);
+        if file.term < seen {
+            return Err(Refused::OlderTerm { wanted: file.term, seen });
+        }
+        let slot = self.slots.entry(cluster.clone()).or_default();
+        let stamps = file.tls.as_ref().map(tls::stamps);
+        if slot.serving.as_ref().is_some_and(|serving| serving.bytes == bytes && serving.stamps == stamps) {
+            slot.waiting = None;
+            return Ok(());
+        }
+        let acceptor = match load_tls(&file).await {
+            Ok(acceptor) => acceptor,
+            Err(error) => {
+                // With nothing in force the files of the certificate are looked at again.
+                if slot.serving.is_none() {
+                    slot.try_again_later(file.generation);
+                }
+                return Err(Refused::Tls(error));
+            }
+        };
+        let listener = match &slot.serving {
+            Some(serving) if serving.listening.address == file.listen => None,
+            _ => match bind(file.listen) {
+                Ok(listener) => Some(listener),
+                Err(error) => {
+                    slot.try_again_later(file.generation);
+                    return Err(Refused::Listen(error));
+                }
+            },
+        };
+        let (generation, term, listen) = (file.generation, file.term, file.listen);
+        let settings = Settings::new(file, acceptor);
+        let (endpoint, cut) = match &slot.serving {
+            Some(serving) => (Arc::clone(&serving.endpoint), serving.endpoint.replace(settings)),
+            None => (Arc::new(Endpoint::new(cluster.clone(), settings, Arc::clone(&self.capacity))), Vec::new()),
+        };
+        if let Some(listener) = listener {
+            let listening = Listening::start(listen, listener, Arc::clone(&endpoint), Arc::clone(&self.services));
+            let before = slot.serving.replace(Serving { endpoint: Arc::clone(&endpoint), listening, bytes: Vec::new(), stamps: None });
+            if let Some(before) = before {
+                before.listening.close().await;
+            }
+        }
+        if let Some(serving) = &mut slot.serving {
+            serving.bytes.clone_from(&bytes);
+            serving.stamps = stamps;
+        }
+        slot.waiting = None;
+        slot.failed_tls = None;
+        self.terms.insert(cluster.clone(), term);
+        wait_until_gone(&endpoint, &cut).await;
+        self.keep(cluster, bytes).await;
+        tracing::info!(%cluster, generation, term, %listen, cut = cut.len(), "endpoint in force");
+        Ok(())
+    }
+
+    /// Keeps an accepted file for the next start. Without it the next start has the file itself, so this is no reason to
+    /// refuse.
+    async fn keep(&self, cluster: &ClusterId, bytes: Vec<u8>) {
+        let directory = self.directory.clone();
+        let wanted = cluster.clone();
+        let kept = blocking(move || match directory.accepted(&wanted) {
+            Ok(Some(before)) if before.bytes == bytes => Ok(()),
+            _ => directory.accept(&wanted, &bytes),
+        });
+        if let Err(error) = kept.await {
+            tracing::warn!(%cluster, %error, "the accepted endpoint file could not be kept beside the wish");
+        }
+    }
+
+    async fn close(&mut self, cluster: &ClusterId) -> GatewayAnswer {
+        let serving = self.slots.remove(cluster).and_then(|slot| slot.serving);
+        if let Some(serving) = serving {
+            serving.listening.close().await;
+            let cut = serving.endpoint.cut_all();
+            wait_until_gone(&serving.endpoint, &cut).await;
+            tracing::info!(%cluster, cut = cut.len(), "endpoint closed");
+        }
+        if let Err(error) = self.directory.forget(cluster) {
+            tracing::warn!(%cluster, %error, "the accepted endpoint file of a closed endpoint could not be removed");
+        }
+        GatewayAnswer::Closed { cluster: cluster.clone() }
+    }
+
+    /// Serves what the files say, from nothing. What is not acceptable gives way to what was accepted last.
+    pub async fn start(&mut self) {
+        for cluster in self.clusters() {
+            match self.directory.accepted(&cluster) {
+                Ok(Some(accepted)) => {
+                    self.terms.insert(cluster.clone(), accepted.file.term);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%cluster, %error, "the last accepted endpoint file cannot be used"),
+            }
+            if let GatewayAnswer::Refused { .. } = self.apply(&cluster).await {
+                self.fall_back(&cluster).await;
+            }
+        }
+        self.looked_at = self.directory.stamp();
+        tracing::info!(endpoints = self.slots.len(), "serving");
+    }
+
+    async fn fall_back(&mut self, cluster: &ClusterId) {
+        let Ok(Some(accepted)) = self.directory.accepted(cluster) else { return };
+        match self.put_in_force(cluster, accepted).await {
+            Ok(()) => tracing::warn!(%cluster, "serving the endpoint file that was accepted last"),
+            Err(error) => tracing::error!(%cluster, %error, "this endpoint is not served: correct its file"),
+        }
+    }
+
+    fn clusters(&self) -> BTreeSet<ClusterId> {
+        self.directory.clusters().unwrap_or_else(|error| {
+            if let Some(more) = self.directory_log.pass() {
+                tracing::warn!(%error, more, "the directory of endpoint files cannot be read; what is in force stays");
+            }
+            BTreeSet::new()
+        })
+    }
+
+    /// Looks for files that changed although nobody said so, for certificates that were renewed, and for addresses that may
+    /// have become free.
+    pub async fn look(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+        let stamp = self.directory.stamp();
+        let mut clusters: BTreeSet<ClusterId> = self.slots.keys().cloned().collect();
+        let changed = stamp != self.looked_at || self.looks.is_multiple_of(THOROUGH_LOOK);
+        if changed {
+            clusters.extend(self.clusters());
+            self.looked_at = stamp;
+        }
+        for cluster in clusters {
+            let slot = self.slots.entry(cluster.clone()).or_default();
+            let due = slot.waiting.as_ref().is_some_and(|waiting| waiting.again <= Instant::now());
+            if due || changed && self.directory.stamp_of(&cluster) != slot.looked_at {
+                let answer = self.apply(&cluster).await;
+                let unserved = self.slots.get(&cluster).is_some_and(|slot| slot.serving.is_none());
+                if unserved && matches!(answer, GatewayAnswer::Refused { .. }) {
+                    self.fall_back(&cluster).await;
+                }
+            } else {
+                self.renew_tls(&cluster).await;
+            }
+        }
+    }
+
+    async fn renew_tls(&mut self, cluster: &ClusterId) {
+        let Some(slot) = self.slots.get_mut(cluster) else { return };
+        let Some(serving) = &mut slot.serving else { return };
+        let settings = serving.endpoint.settings();
+        let Some(files) = &settings.file.tls else { return };
+        let stamps = tls::stamps(files);
+        if serving.stamps == Some(stamps) || slot.failed_tls == Some(stamps) {
+            return;
+        }
+        match load_tls(&settings.file).await {
+            Ok(Some(acceptor)) => {
+                serving.endpoint.replace_tls(acceptor);
+                serving.stamps = Some(stamps);
+                slot.failed_tls = None;
+                tracing::info!(%cluster, "certificate renewed");
+            }
+            Ok(None) => {}
+            Err(error) => {
+                slot.failed_tls = Some(stamps);
+                tracing::warn!(%cluster, %error, "the renewed certificate cannot be used; the one before stays in use");
+            }
+        }
+    }
+
+    /// Closes every listener; open connections go on.
+    pub async fn stop_listening(&mut self) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = Vec::new();
+        for slot in std::mem::take(&mut self.slots).into_values() {
+            if let Some(serving) = slot.serving {
+                serving.listening.close().await;
+                endpoints.push(serving.endpoint);
+            }
+        }
+        endpoints
+    }
+
+    /// Who this is and what it serves.
+    pub fn status(&self) -> GatewayAnswer {
+        let endpoints = self.slots.iter().filter_map(|(cluster, slot)| {
+            let serving = slot.serving.as_ref();
+            let endpoint = serving.map(|serving| &serving.endpoint);
+            let generation = match endpoint {
+                Some(endpoint) => endpoint.settings().file.generation,
+                None => slot.waiting.as_ref()?.generation,
+            };
+            Some(EndpointStatus {
+                cluster: cluster.clone(),
+                generation,
+                listening: serving.is_some(),
+                connections: endpoint.map_or(0, |endpoint| u32::try_from(endpoint.connections()).unwrap_or(u32::MAX)),
+                refused: endpoint.map_or(0, |endpoint| endpoint.refused()),
+            })
+        });
+        GatewayAnswer::Status { pid: std::process::id(), version: VERSION, endpoints: endpoints.collect() }
+    }
+}
+
+async fn wait_until_gone(endpoint: &Endpoint, cut: &[u64]) {
+    if timeout(CUT_LIMIT, endpoint.gone(cut)).await.is_err() {
+        tracing::error!(cluster = %endpoint.cluster(), "connections that were cut are still open: restart the gateway");
+    }
+}
+
+async fn load_tls(file: &EndpointFile) -> Result<Option<TlsAcceptor>, TlsError> {
+    let Some(files) = file.tls.clone() else { return Ok(None) };
+    let engine = file.engine;
+    blocking(move || tls::load(&files, engine)).await.map(Some)
+}
+
+/// Runs file work where it holds nobody up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

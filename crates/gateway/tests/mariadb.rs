@@ -1,0 +1,251 @@
+//! MariaDB 10.11 and its stock clients through a gateway.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use kit::engines::{PASSWORD, Said, mariadb, said};
+use kit::{Certificates, Files, Gateway, endpoint_file, fresh_address, wait_for};
+use moorage_domain::endpoint_file::EndpointFile;
+use moorage_domain::engine::EngineName;
+use mysql_async::prelude::Queryable;
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+struct Bench {
+    gateway: Gateway,
+    file: EndpointFile,
+    certificates: Certificates,
+    files: Files,
+}
+
+/// A gateway with TLS in front of the real server.
+fn bench() -> Bench {
+    let files = Files::new();
+    let address = fresh_address(3306);
+    let certificates = files.certificates(address);
+    let mut file = endpoint_file(EngineName::MariaDb, address, &mariadb().socket);
+    file.tls = Some(certificates.files.clone());
+    let gateway = Gateway::start(&files);
+    gateway.put(&files, &file);
+    Bench { gateway, file, certificates, files }
+}
+
+const PLAIN: &[&str] = &["--skip-ssl"];
+const TLS: &[&str] = &["--ssl"];
+
+impl Bench {
+    fn client(&self, user: &str, options: &[&str]) -> Command {
+        let mut command = Command::new("mariadb");
+        command.args(["--no-defaults", "-N", "-B", "-D", "shop", "--local-infile=1", "--max-allowed-packet=64M"]);
+        command.arg(format!("--user={user}")).arg(format!("--password={PASSWORD}"));
+        command.arg(format!("--host={}", self.file.listen.ip())).arg(format!("--port={}", self.file.listen.port()));
+        command.args(options);
+        command
+    }
+
+    fn sql(&self, user: &str, options: &[&str], sql: &str) -> Said {
+        said(self.client(user, options).args(["-e", sql]))
+    }
+}
+
+const CIPHER: &str = "select current_user(), (select variable_value <> '' from information_schema.session_status where variable_name = 'ssl_cipher')";
+
+#[test]
+fn a_user_gets_in_plain_and_over_tls_and_with_the_certificate_verified() {
+    let bench = bench();
+    let ca = format!("--ssl-ca={}", bench.certificates.authority.display());
+    for options in [PLAIN, TLS, &["--ssl", "--ssl-verify-server-cert", &ca]] {
+        // Inside the engine there is no TLS: it ends at the gateway.
+        let said = bench.sql("alice", options, CIPHER);
+        assert_eq!((said.out.as_str(), said.err.as_str()), ("alice@%\t0", ""), "{options:?}");
+    }
+    let status = bench.sql("alice", TLS, "status");
+    assert!(status.out.contains("Cipher in use is"), "{}", status.out);
+    let other = Certificates::new(&bench.files.root.path().join("other"), bench.file.listen);
+    let unknown = format!("--ssl-ca={}", other.authority.display());
+    assert!(!bench.sql("alice", &["--ssl", "--ssl-verify-server-cert", &unknown], "select 1").success);
+    for options in [PLAIN, TLS] {
+        let wrong = said(bench.client("alice", options).args(["--password=wrong", "-e", "select 1"]));
+        assert!(wrong.err.contains("1045") && wrong.err.contains("'alice'@'127.0.0.1' (using password: YES)"), "{}", wrong.err);
+        let missing = said(bench.client("alice", options).args(["-D", "elsewhere", "-e", "select 1"]));
+        assert!(missing.err.contains("Access denied for user 'alice'@'%' to database 'elsewhere'"), "{}", missing.err);
+    }
+}
+
+#[test]
+fn a_login_that_switches_its_plugin_works_plain_and_over_tls() {
+    let bench = bench();
+    for options in [PLAIN, TLS] {
+        let said = bench.sql("edith", options, "select current_user()");
+        assert_eq!((said.out.as_str(), said.err.as_str()), ("edith@%", ""), "{options:?}");
+        let wrong = said_wrong(&bench, "edith", options);
+        assert!(wrong.contains("Access denied for user 'edith'"), "{wrong}");
+        // The plugin the client offers first is not the one of the account.
+        let switched = bench.sql("alice", &[options, &["--default-auth=client_ed25519"]].concat(), "select current_user()");
+        assert_eq!((switched.out.as_str(), switched.err.as_str()), ("alice@%", ""), "{options:?}");
+        let compressed = bench.sql("alice", &[options, &["--compress"]].concat(), "select repeat('x', 100)");
+        assert_eq!(compressed.out.len(), 100, "{options:?} {}", compressed.err);
+    }
+}
+
+fn said_wrong(bench: &Bench, user: &str, options: &[&str]) -> String {
+    said(bench.client(user, options).args(["--password=wrong", "-e", "select 1"])).err
+}
+
+#[test]
+fn nobody_gets_in_as_an_administrator_even_with_the_right_password() {
+    let bench = bench();
+    for user in ["root", "moorage_admin", "mysql", "postgres", "'root'", "'moorage_admin'", "mariadb.sys"] {
+        for options in [PLAIN, TLS] {
+            let said = bench.sql(user, options, "select 1");
+            let words = format!("ERROR 1045 (28000): Access denied for user '{user}'@'127.0.0.1' (using password: YES)");
+            assert_eq!((said.success, said.err.as_str()), (false, words.as_str()), "{options:?}");
+        }
+    }
+    // What the server itself says of somebody it does not know has the same form.
+    let unknown = bench.sql("nobody-we-know", PLAIN, "select 1");
+    assert_eq!(unknown.err, "ERROR 1045 (28000): Access denied for user 'nobody-we-know'@'127.0.0.1' (using password: YES)");
+}
+
+#[test]
+fn changing_the_user_later_does_not_open_the_administrators_accounts() {
+    let bench = bench();
+    let options = mysql_async::OptsBuilder::default()
+        .ip_or_hostname(bench.file.listen.ip().to_string())
+        .tcp_port(bench.file.listen.port())
+        .user(Some("alice"))
+        .pass(Some(PASSWORD))
+        .db_name(Some("shop"))
+        .prefer_socket(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connection = mysql_async::Conn::new(options.clone()).await.unwrap();
+        let prepared: Option<(String, u32)> = connection.exec_first("select ?, ?", ("text", 7)).await.unwrap();
+        assert_eq!(prepared, Some(("text".to_owned(), 7)));
+        // The gateway of this test runs as root, which is all the server's `root` account asks for.
+        let to_root = mysql_async::ChangeUserOpts::new().with_user(Some("root".to_owned())).with_pass(None);
+        eprintln!("{:?}", connection.change_user(to_root).await);
+        eprintln!("{:?}", connection.query::<(String,String,String), _>("select user(), current_user(), host from information_schema.processlist where id=connection_id()").await);
+        let refused = String::new();
+        assert!(refused.contains("Access denied"), "{refused}");
+        let mut connection = mysql_async::Conn::new(options).await.unwrap();
+        let to_edith = mysql_async::ChangeUserOpts::new().with_user(Some("alice".to_owned())).with_pass(Some(PASSWORD.to_owned()));
+        connection.change_user(to_edith).await.unwrap();
+        assert_eq!(connection.query_first::<u32, _>("select 1").await.unwrap(), Some(1));
+        connection.disconnect().await.unwrap();
+    });
+}
+
+#[test]
+fn the_server_sees_the_address_of_the_client() {
+    let bench = bench();
+    for options in [PLAIN, TLS] {
+        let said = bench.sql("alice", options, "select user(), host from information_schema.processlist where id = connection_id()");
+        let (user, host) = said.out.split_once('\t').unwrap();
+        assert_eq!(user, "alice@127.0.0.1");
+        assert!(host.starts_with("127.0.0.1:") && !host.ends_with(":0"), "{host}");
+    }
+}
+
+#[test]
+fn an_address_outside_the_allow_list_is_told_so() {
+    let mut bench = bench();
+    bench.file.allow = vec!["192.0.2.0/24".parse().unwrap()];
+    bench.gateway.put(&bench.files, &bench.file);
+    for options in [PLAIN, TLS] {
+        let said = bench.sql("alice", options, "select 1");
+        assert!(said.err.contains("1130") && said.err.contains("Host '127.0.0.1' is not allowed to connect to this MariaDB server"), "{}", said.err);
+    }
+    assert_eq!(bench.gateway.status_of(&bench.file.cluster).refused, 2);
+}
+
+#[test]
+fn an_endpoint_that_requires_tls_says_so_to_those_who_come_without() {
+    let mut bench = bench();
+    bench.file.tls_required = true;
+    bench.gateway.put(&bench.files, &bench.file);
+    let said = bench.sql("alice", PLAIN, "select 1");
+    assert!(said.err.contains("3159") && said.err.contains("requires TLS"), "{}", said.err);
+    assert_eq!(bench.sql("alice", TLS, "select 1").out, "1");
+}
+
+#[test]
+fn without_a_certificate_clients_that_would_like_tls_come_in_plain_and_those_that_insist_do_not() {
+    let mut bench = bench();
+    bench.file.tls = None;
+    bench.gateway.put(&bench.files, &bench.file);
+    assert_eq!(bench.sql("alice", PLAIN, "select 1").out, "1");
+    let ca = format!("--ssl-ca={}", bench.certificates.authority.display());
+    let insists = bench.sql("alice", &["--ssl", "--ssl-verify-server-cert", &ca], "select 1");
+    assert!(insists.err.contains("SSL"), "{}", insists.err);
+}
+
+#[test]
+fn a_full_endpoint_says_so_and_serves_again_when_there_is_room() {
+    let mut bench = bench();
+    bench.file.most_connections = 1;
+    bench.gateway.put(&bench.files, &bench.file);
+    let mut holder = bench.client("alice", TLS).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for("the first is connected", || (bench.gateway.status_of(&bench.file.cluster).connections == 1).then_some(()));
+    let said = bench.sql("alice", TLS, "select 1");
+    assert!(said.err.contains("1040") && said.err.contains("Too many connections"), "{}", said.err);
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    bench.gateway.wait_until_empty(&bench.file.cluster);
+    assert_eq!(bench.sql("alice", TLS, "select 1").out, "1");
+}
+
+#[test]
+fn an_interrupted_statement_is_cancelled() {
+    let bench = bench();
+    for options in [PLAIN, TLS] {
+        let marker = format!("select benchmark(10000000000, md5('{}'))", bench.file.listen);
+        let client = bench.client("alice", options).args(["-e", &marker]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let running = format!("select count(*) from information_schema.processlist where info = '{}'", marker.replace('\'', "''"));
+        wait_for("the statement runs", || (bench.sql("alice", PLAIN, &running).out == "1").then_some(()));
+        let start = Instant::now();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(client.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let said = Said::from(client.wait_with_output().unwrap());
+        assert!(said.err.contains("Query execution was interrupted"), "{options:?}: {}", said.err);
+        assert!(start.elapsed().as_secs() < 10);
+    }
+}
+
+#[test]
+fn big_results_big_statements_and_local_files_arrive_whole_plain_and_over_tls() {
+    let bench = bench();
+    let rows: String = (1..=40_000_u32).map(|n| format!("{n}\t{}\n", "abcdefgh".repeat(60))).collect();
+    let path = bench.files.root.path().join("rows.tsv");
+    fs::write(&path, &rows).unwrap();
+    for (options, table) in [(PLAIN, "big_plain"), (TLS, "big_tls")] {
+        let load = format!("create table {table} (n int primary key, t text); load data local infile '{}' into table {table}", path.display());
+        let loaded = bench.sql("alice", options, &load);
+        assert!(loaded.success, "{}", loaded.err);
+        let down = bench.sql("alice", options, &format!("select * from {table} order by n"));
+        assert!(down.out.len() > 19_000_000 && down.out == rows.trim_end(), "{} bytes came back", down.out.len());
+
+        // One statement and one row that each take more than one packet of 16 MiB.
+        let mut client = bench.client("alice", options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let long = "y".repeat(20_000_000);
+        let mut input = client.stdin.take().unwrap();
+        let writer = std::thread::spawn({
+            let statement = format!("select length('{long}'), repeat('z', 18000000);\n");
+            move || input.write_all(statement.as_bytes()).unwrap()
+        });
+        let said = Said::from(client.wait_with_output().unwrap());
+        writer.join().unwrap();
+        assert!(said.out == format!("20000000\t{}", "z".repeat(18_000_000)), "{options:?} {} bytes {}", said.out.len(), said.err);
+    }
+}
+
+#[test]
+fn without_a_primary_clients_are_told_that_the_database_is_not_available() {
+    let mut bench = bench();
+    bench.file.primary = None;
+    bench.gateway.put(&bench.files, &bench.file);
+    let said = bench.sql("alice", TLS, "select 1");
+    assert!(said.err.contains("1053") && said.err.contains("The database is not available: its cluster has no primary"), "{}", said.err);
+}

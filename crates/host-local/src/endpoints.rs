@@ -1,0 +1,225 @@
+//! Endpoints: the files the gateway serves from, its control socket, and the keeping of the gateway itself.
+
+use crate::files::{self, Account, Durability, ensure_directory};
+use crate::instances;
+use crate::machine::Machine;
+use crate::problems::{Doing, failed};
+use crate::shim::protocol::{ProcessFile, RestartRule, VERSION};
+use moorage_domain::endpoint_file::{self, EndpointFile, EngineLeg, GatewayAnswer, GatewayAsk, TlsFiles};
+use moorage_domain::instance::ProcessState;
+use moorage_domain::layout::StopPlan;
+use moorage_domain::{ClusterId, Problem, ProblemCode};
+use moorage_host::{EndpointState, EndpointWish, HostError, HostResult, TlsPem};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+/// How long a restarting gateway is waited for.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Longest answer of the gateway.
+const LONGEST_ANSWER: u64 = 4 << 20;
+
+fn endpoints(machine: &Machine) -> PathBuf {
+    machine.gateway().join("endpoints")
+}
+fn tls(machine: &Machine) -> PathBuf {
+    machine.gateway().join("tls")
+}
+fn endpoint_file(machine: &Machine, cluster: &ClusterId) -> PathBuf {
+    endpoints(machine).join(format!("{cluster}.json"))
+}
+fn tls_files(machine: &Machine, cluster: &ClusterId) -> TlsFiles {
+    let named = |kind: &str| tls(machine).join(format!("{cluster}.{kind}.pem"));
+    TlsFiles { certificate: named("certificate"), key: named("key") }
+}
+
+/// Clusters that have an endpoint here.
+pub(crate) fn list(machine: &Machine) -> HostResult<Vec<ClusterId>> {
+    let names = files::names(&endpoints(machine)).doing("list the endpoints")?;
+    Ok(names.iter().filter_map(|name| ClusterId::parse(name.strip_suffix(".json")?).ok()).collect())
+}
+
+/// Writes what the gateway needs and the wish to run it; returns the sequence of the wish.
+pub(crate) fn write_gateway_wish(machine: &Machine) -> HostResult<u64> {
+    let account = machine.gateway_account;
+    let readers = account.map(|account| Account { uid: 0, gid: account.gid });
+    let own = machine.gateway();
+    let shared = if account.is_some() { 0o750 } else { 0o700 };
+    let prepared = (|| {
+        ensure_directory(&own, if account.is_some() { 0o711 } else { 0o700 }, None)?;
+        ensure_directory(&endpoints(machine), shared, readers)?;
+        ensure_directory(&tls(machine), 0o700, account)?;
+        ensure_directory(&own.join("logs"), 0o700, account)?;
+        ensure_directory(&machine.run, if account.is_some() { 0o711 } else { 0o700 }, None)?;
+        ensure_directory(&machine.run.join("gateway"), shared, account)
+    })();
+    prepared.doing("prepare the gateway's directories")?;
+    let mut argv = machine.options.program.clone();
+    argv.push(String::from("gateway"));
+    argv.push(own.display().to_string());
+    argv.push(machine.control_of_gateway().display().to_string());
+    let process = ProcessFile {
+        version: VERSION,
+        name: String::from("gateway"),
+        cluster: None,
+        program: machine.options.program.clone(),
+        argv,
+        environment: Vec::new(),
+        working_directory: own.clone(),
+        account,
+        log: Some(own.join("logs").join("gateway.log")),
+        groups: machine.groups.plan("gateway", 0, 0),
+        own_network: false,
+        restart: RestartRule::Always,
+        stop: StopPlan { signal: 15, grace: Duration::from_secs(5) },
+        socket: None,
+        nudge: Some(machine.nudges()),
+        shim_group: machine.groups.shims(),
+        kept: true,
+    };
+    instances::want_running(&machine.shim_of_gateway(), &process, 0)
+}
+
+/// Writes an endpoint's files if anything about it changed; returns the generation to be acknowledged.
+pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResult<u64> {
+    let writing = "write an endpoint's file";
+    let paths = tls_files(machine, &wish.cluster);
+    let new_tls = match &wish.tls {
+        Some(given) => write_tls(machine, &paths, given).doing("write an endpoint's certificate")?,
+        None => false,
+    };
+    let primary = match &wish.primary {
+        Some(instance) => {
+            let socket = machine.shim_of(instance).process().doing(writing)?.and_then(|process| process.socket);
+            let missing =
+                || Problem::new(ProblemCode::HostFailed, format!("Instance {instance} has no process on this host to connect to."));
+            Some(EngineLeg::Unix(socket.ok_or_else(missing)?))
+        }
+        None => None,
+    };
+    let path = endpoint_file(machine, &wish.cluster);
+    let before: Option<EndpointFile> = files::read_json(&path).doing(writing)?;
+    let generation = before.as_ref().map_or(0, |file| file.generation);
+    let file = EndpointFile {
+        version: endpoint_file::VERSION,
+        generation,
+        cluster: wish.cluster.clone(),
+        engine: wish.engine,
+        listen: SocketAddr::V4(wish.listen),
+        allow: wish.allow.clone(),
+        tls: paths.key.exists().then_some(paths),
+        tls_required: false,
+        most_connections: wish.most_connections,
+        term: wish.term,
+        primary,
+    };
+    if before.as_ref() == Some(&file) && !new_tls {
+        return Ok(generation);
+    }
+    let file = EndpointFile { generation: generation + 1, ..file };
+    let bytes = serde_json::to_vec_pretty(&file).map_err(|error| failed(writing, error.into()))?;
+    let readers = machine.gateway_account.map(|account| Account { uid: 0, gid: account.gid });
+    files::replace(&path, &bytes, if readers.is_some() { 0o640 } else { 0o600 }, readers, Durability::Durable).doing(writing)?;
+    Ok(file.generation)
+}
+
+/// Writes certificate and key where they differ; whether they did. They have to be there before a file names them.
+fn write_tls(machine: &Machine, paths: &TlsFiles, given: &TlsPem) -> io::Result<bool> {
+    let mut changed = false;
+    for (path, contents) in [(&paths.certificate, &given.certificate), (&paths.key, &given.key)] {
+        if std::fs::read(path).is_ok_and(|found| found == contents.as_bytes()) {
+            continue;
+        }
+        files::replace(path, contents.as_bytes(), 0o600, machine.gateway_account, Durability::Durable)?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// Removes an endpoint's files; false when there were none.
+pub(crate) fn remove_endpoint(machine: &Machine, cluster: &ClusterId) -> HostResult<bool> {
+    let removing = "remove an endpoint's file";
+    let path = endpoint_file(machine, cluster);
+    let there = path.exists();
+    files::remove(&path).doing(removing)?;
+    if there {
+        files::sync_directory(&endpoints(machine)).doing(removing)?;
+    }
+    let paths = tls_files(machine, cluster);
+    files::remove(&paths.certificate).doing(removing)?;
+    files::remove(&paths.key).doing(removing)?;
+    Ok(there)
+}
+
+/// Asks the gateway one thing.
+async fn ask_once(control: &Path, ask: &GatewayAsk) -> io::Result<GatewayAnswer> {
+    let conversation = async {
+        let mut stream = UnixStream::connect(control).await?;
+        let mut line = serde_json::to_vec(ask)?;
+        line.push(b'\n');
+        stream.write_all(&line).await?;
+        let mut answer = String::new();
+        BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut answer).await?;
+        if answer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway closed the conversation"));
+        }
+        Ok(serde_json::from_str(&answer)?)
+    };
+    match tokio::time::timeout(ANSWER, conversation).await {
+        Ok(answer) => answer,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the gateway did not answer in time")),
+    }
+}
+
+/// Asks until the gateway answers; it may be just restarting.
+pub(crate) async fn ask(machine: &Machine, ask: &GatewayAsk) -> HostResult<GatewayAnswer> {
+    let control = machine.control_of_gateway();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask_once(&control, ask).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() >= until || error.kind() == io::ErrorKind::TimedOut => return Err(unavailable(error)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+fn unavailable(error: io::Error) -> HostError {
+    let problem = Problem::new(ProblemCode::GatewayUnavailable, "The gateway does not answer at the moment.")
+        .hint("It restarts by itself; this is tried again.");
+    HostError { problem, passing: true, cause: Some(error.into()) }
+}
+
+/// Tells the gateway to read a cluster's file and waits until it is in force.
+pub(crate) async fn apply(machine: &Machine, cluster: &ClusterId, generation: u64) -> HostResult<EndpointState> {
+    match ask(machine, &GatewayAsk::Apply { cluster: cluster.clone() }).await? {
+        GatewayAnswer::Applied { generation: applied, .. } if applied >= generation => Ok(EndpointState::Serving),
+        GatewayAnswer::CannotListen { in_use: true, .. } => Ok(EndpointState::AddressInUse),
+        GatewayAnswer::CannotListen { reason, .. } | GatewayAnswer::Refused { reason, .. } => {
+            Err(Problem::new(ProblemCode::HostFailed, "The gateway could not serve the endpoint.").detail(reason).into())
+        }
+        other => Err(unavailable(io::Error::other(format!("unexpected answer {other:?}")))),
+    }
+}
+
+/// Tells the gateway that a cluster's file is gone and waits until it is closed, or until it is certain that no gateway
+/// runs that could still serve it.
+pub(crate) async fn close(machine: &Machine, cluster: &ClusterId) -> HostResult<()> {
+    match ask(machine, &GatewayAsk::Apply { cluster: cluster.clone() }).await {
+        Ok(GatewayAnswer::Closed { .. }) => Ok(()),
+        Ok(GatewayAnswer::Refused { reason, .. } | GatewayAnswer::CannotListen { reason, .. }) => {
+            Err(Problem::new(ProblemCode::HostFailed, "The gateway could not close the endpoint.").detail(reason).into())
+        }
+        Ok(other) => Err(unavailable(io::Error::other(format!("unexpected answer {other:?}")))),
+        Err(error) => match instances::observe(&machine.shim_of_gateway()).doing("look after the gateway")? {
+            ProcessState::Running { .. } => Err(error),
+            // A gateway that starts later finds no file.
+            _ => Ok(()),
+        },
+    }
+}

@@ -1,0 +1,391 @@
+//! [`LocalHost`]: the host trait, carried out on this machine.
+
+use crate::endpoints;
+use crate::files;
+use crate::identity::boot;
+use crate::instances;
+use crate::machine::{LocalHostOptions, Machine};
+use crate::problems::{Doing, blocking};
+use crate::shim::protocol::{ShimDirectory, Want};
+use crate::shims::Shims;
+use crate::terms::Terms;
+use crate::volumes::{self, Volumes};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use moorage_domain::endpoint_file::GatewayAsk;
+use moorage_domain::engine::Installation;
+use moorage_domain::instance::ProcessState;
+use moorage_domain::layout::{Place, TemplateSpec};
+use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
+use moorage_host::{
+    Abilities, Change, EndpointState, EndpointWish, Host, HostError, HostResult, Inventory, ProcessWish, StopState, VolumeState, VolumeWish,
+};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::broadcast;
+use tokio::task::AbortHandle;
+
+/// How long a stop is waited for within one call.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a shim may take to act on a wish.
+const SHIM_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a shim's answer is looked for while one waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// This machine as a host.
+pub struct LocalHost {
+    machine: Arc<Machine>,
+    terms: Arc<Terms>,
+    volumes: Arc<Volumes>,
+    shims: Arc<Shims>,
+    changes: broadcast::Sender<Change>,
+    locks: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+    listener: AbortHandle,
+}
+
+impl Drop for LocalHost {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+impl LocalHost {
+    /// Looks at the machine, adopts what runs on it and from then on keeps the shims.
+    pub async fn start(options: LocalHostOptions) -> HostResult<Arc<Self>> {
+        let (machine, terms) = blocking(move || {
+            let machine = Machine::find(options)?;
+            let terms = Terms::open(machine.terms())?;
+            volumes::jobs::clear(&machine)?;
+            Ok((Arc::new(machine), Arc::new(terms)))
+        })
+        .await?;
+        let (changes, _) = broadcast::channel(1024);
+        let listener = listen(&machine, changes.clone())?;
+        let shims = Shims::new(machine.options.program.clone(), changes.clone());
+        let volumes = Volumes::new(Arc::clone(&machine), changes.clone());
+        let host = Arc::new(Self { machine, terms, volumes, shims, changes, locks: Mutex::default(), listener });
+        host.adopt().await?;
+        Ok(host)
+    }
+
+    /// Every process that was wanted in this boot is looked after again; what was wanted before a reboot waits for
+    /// `ensure_process`.
+    async fn adopt(&self) -> HostResult<()> {
+        let machine = Arc::clone(&self.machine);
+        let kept = blocking(move || {
+            let adopting = "adopt what runs";
+            let mut kept = Vec::new();
+            for instance in machine.instances_here()? {
+                if instances::prepare_adoption(&machine, &instance).doing(adopting)? {
+                    kept.push((machine.shim_of(&instance), Change::Instance(instance)));
+                }
+            }
+            let gateway = machine.shim_of_gateway();
+            match gateway.wanted().doing(adopting)? {
+                Some(wanted) if wanted.boot == boot() && wanted.want == Want::Run => {
+                    endpoints::write_gateway_wish(&machine)?;
+                    kept.push((gateway, Change::Gateway));
+                }
+                _ => {}
+            }
+            Ok(kept)
+        })
+        .await?;
+        for (directory, change) in kept {
+            self.shims.watch(&directory, change);
+        }
+        Ok(())
+    }
+
+    async fn lock(&self, instance: &InstanceId) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(locks.entry(instance.clone()).or_default())
+        };
+        lock.lock_owned().await
+    }
+
+    async fn raise(&self, cluster: &ClusterId, term: u64) -> HostResult<()> {
+        let (terms, cluster) = (Arc::clone(&self.terms), cluster.clone());
+        blocking(move || terms.raise(&cluster, term)).await
+    }
+
+    async fn observe(&self, directory: &ShimDirectory) -> HostResult<ProcessState> {
+        let directory = directory.clone();
+        blocking(move || instances::observe(&directory).doing("look at a process")).await
+    }
+
+    /// Makes a shim act on the wish and waits until it has, or the time is over. Whether it has.
+    async fn carry_out(&self, directory: &ShimDirectory, change: Change, sequence: u64, limit: Duration) -> HostResult<bool> {
+        let until = Instant::now() + limit;
+        self.shims.ensure(directory, change.clone()).await?;
+        let mut looks = 0_u32;
+        loop {
+            let here = directory.clone();
+            let done = blocking(move || {
+                let looking = "look at a shim's record";
+                let status = here.status().doing(looking)?.unwrap_or_default();
+                let wanted = here.wanted().doing(looking)?;
+                let at_rest = matches!(status.state, ProcessState::Stopped | ProcessState::GaveUp { .. });
+                let ending = wanted.is_some_and(|wanted| wanted.want != Want::Run);
+                Ok(status.sequence >= sequence && (at_rest || !ending))
+            })
+            .await?;
+            if done || Instant::now() >= until {
+                return Ok(done);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+            looks += 1;
+            // A shim that was just leaving when the wish was written did not see it.
+            if looks.is_multiple_of(20) {
+                self.shims.ensure(directory, change.clone()).await?;
+            }
+        }
+    }
+
+    /// Forgets a cluster's term when nothing of the cluster is left.
+    async fn retire_if_gone(&self, cluster: &ClusterId) -> HostResult<()> {
+        let (machine, terms, cluster) = (Arc::clone(&self.machine), Arc::clone(&self.terms), cluster.clone());
+        blocking(move || {
+            if endpoints::list(&machine)?.contains(&cluster) {
+                return Ok(());
+            }
+            for instance in machine.instances_here()? {
+                let process = machine.shim_of(&instance).process().doing("look for other instances of a cluster")?;
+                if process.is_some_and(|process| process.cluster.as_ref() == Some(&cluster)) {
+                    return Ok(());
+                }
+            }
+            terms.retire(&cluster)
+        })
+        .await
+    }
+}
+
+/// Reads the pipe into which shims say that something changed.
+fn listen(machine: &Machine, changes: broadcast::Sender<Change>) -> HostResult<AbortHandle> {
+    let pipe = machine.nudges();
+    let opened = (|| {
+        match rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Open for writing too: the pipe never ends.
+        tokio::net::unix::pipe::OpenOptions::new().read_write(true).open_receiver(&pipe)
+    })();
+    let mut lines = BufReader::new(opened.doing("open the pipe for changes")?).lines();
+    let task = tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line == "gateway" {
+                let _ = changes.send(Change::Gateway);
+            } else if let Ok(instance) = InstanceId::parse(&line) {
+                let _ = changes.send(Change::Instance(instance));
+            }
+        }
+    });
+    Ok(task.abort_handle())
+}
+
+fn not_yet_dead() -> HostError {
+    let problem = Problem::new(ProblemCode::HostFailed, "A process of the instance cannot be killed at the moment.")
+        .hint("The kernel holds it, usually waiting for a disk; this is tried again.");
+    HostError { problem, passing: true, cause: None }
+}
+
+#[async_trait]
+impl Host for LocalHost {
+    fn id(&self) -> &HostId {
+        &self.machine.options.host_id
+    }
+    fn abilities(&self) -> Abilities {
+        self.machine.abilities()
+    }
+    fn administrator(&self) -> String {
+        self.machine.administrator.clone()
+    }
+    fn uid_range(&self) -> Option<Range<u32>> {
+        self.machine.uids.clone()
+    }
+    fn place(&self, instance: &InstanceId) -> Place {
+        self.machine.place(instance)
+    }
+    async fn installations(&self) -> HostResult<Vec<Installation>> {
+        (self.machine.options.installations)().await
+    }
+    async fn ensure_spares(&self, template: &TemplateSpec, count: usize) -> HostResult<usize> {
+        self.volumes.ensure_spares(template, count).await
+    }
+    async fn ensure_volume(&self, wish: &VolumeWish) -> HostResult<VolumeState> {
+        let _one = self.lock(&wish.instance).await;
+        self.volumes.ensure(wish).await
+    }
+
+    async fn ensure_process(&self, wish: &ProcessWish) -> HostResult<ProcessState> {
+        self.raise(&wish.cluster, wish.term).await?;
+        let directory = self.machine.shim_of(&wish.instance);
+        let sequence = {
+            let _one = self.lock(&wish.instance).await;
+            let (machine, terms, wish) = (Arc::clone(&self.machine), Arc::clone(&self.terms), wish.clone());
+            // Asked again under the lock: a fence of a higher term may have passed meanwhile.
+            blocking(move || {
+                terms.raise(&wish.cluster, wish.term)?;
+                instances::write_wish(&machine, &wish)
+            })
+            .await?
+        };
+        let state = self.observe(&directory).await?;
+        if matches!(state, ProcessState::GaveUp { .. }) {
+            return Ok(state);
+        }
+        self.carry_out(&directory, Change::Instance(wish.instance.clone()), sequence, SHIM_PATIENCE).await?;
+        self.observe(&directory).await
+    }
+
+    async fn process(&self, instance: &InstanceId) -> HostResult<ProcessState> {
+        self.observe(&self.machine.shim_of(instance)).await
+    }
+
+    async fn ensure_stopped(&self, instance: &InstanceId, cluster: &ClusterId, term: u64) -> HostResult<StopState> {
+        self.raise(cluster, term).await?;
+        let directory = self.machine.shim_of(instance);
+        let sequence = {
+            let _one = self.lock(instance).await;
+            let here = directory.clone();
+            blocking(move || instances::want_ended(&here, Want::Stop, Some(term))).await?
+        };
+        let Some(sequence) = sequence else { return Ok(StopState::Stopped) };
+        self.carry_out(&directory, Change::Instance(instance.clone()), sequence, STOP_PATIENCE).await?;
+        Ok(if self.observe(&directory).await? == ProcessState::Stopped { StopState::Stopped } else { StopState::Stopping })
+    }
+
+    async fn fence(&self, instance: &InstanceId, cluster: &ClusterId, term: u64) -> HostResult<()> {
+        self.raise(cluster, term).await?;
+        let directory = self.machine.shim_of(instance);
+        let sequence = {
+            let _one = self.lock(instance).await;
+            let here = directory.clone();
+            blocking(move || {
+                let Some(sequence) = instances::want_ended(&here, Want::Fenced, Some(term))? else { return Ok(None) };
+                // Without waiting for the shim, which may be dead. Nobody can enter the group any more.
+                let empty = here.group().and_then(|group| group.end(Duration::from_secs(10))).doing("fence an instance")?;
+                if empty { Ok(Some(sequence)) } else { Err(not_yet_dead()) }
+            })
+            .await?
+        };
+        if let Some(sequence) = sequence {
+            // The fence holds already; this only brings the record in order.
+            let recorded = self.carry_out(&directory, Change::Instance(instance.clone()), sequence, Duration::from_secs(1)).await;
+            if !matches!(recorded, Ok(true)) {
+                tracing::warn!(%instance, "an instance is fenced, but its shim has not recorded it yet");
+            }
+        }
+        Ok(())
+    }
+
+    async fn kill_hung(&self, instance: &InstanceId, reason: &str) -> HostResult<()> {
+        let (directory, reason) = (self.machine.shim_of(instance), reason.to_owned());
+        blocking(move || instances::kill_hung(&directory, &reason).doing("kill a hung engine")).await
+    }
+
+    async fn ensure_endpoint(&self, wish: &EndpointWish) -> HostResult<EndpointState> {
+        self.raise(&wish.cluster, wish.term).await?;
+        let (machine, here) = (Arc::clone(&self.machine), wish.clone());
+        let (gateway, generation) = blocking(move || {
+            let gateway = endpoints::write_gateway_wish(&machine)?;
+            Ok((gateway, endpoints::write_endpoint(&machine, &here)?))
+        })
+        .await?;
+        self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, gateway, SHIM_PATIENCE).await?;
+        endpoints::apply(&self.machine, &wish.cluster, generation).await
+    }
+
+    async fn ensure_gateway(&self) -> HostResult<()> {
+        let machine = Arc::clone(&self.machine);
+        let sequence = blocking(move || endpoints::write_gateway_wish(&machine)).await?;
+        self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, sequence, SHIM_PATIENCE).await?;
+        endpoints::ask(&self.machine, &GatewayAsk::Status).await.map(drop)
+    }
+
+    async fn ensure_instance_absent(&self, instance: &InstanceId) -> HostResult<()> {
+        self.volumes.forget(instance);
+        let directory = self.machine.shim_of(instance);
+        let cluster = {
+            let _one = self.lock(instance).await;
+            let (machine, here, own) = (Arc::clone(&self.machine), directory.clone(), instance.clone());
+            let cluster = blocking(move || {
+                let cluster = here.process().doing("remove an instance")?.and_then(|process| process.cluster);
+                instances::want_ended(&here, Want::Fenced, None)?;
+                Ok(cluster)
+            })
+            .await?;
+            self.shims.forget(&directory);
+            directory.kick();
+            blocking(move || instances::remove(&machine, &own)).await?;
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            // Only where nobody else waits for it: the map and this call hold one each.
+            if locks.get(instance).is_some_and(|lock| Arc::strong_count(lock) <= 2) {
+                locks.remove(instance);
+            }
+            cluster
+        };
+        match cluster {
+            Some(cluster) => self.retire_if_gone(&cluster).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn ensure_endpoint_absent(&self, cluster: &ClusterId) -> HostResult<()> {
+        let (machine, gone) = (Arc::clone(&self.machine), cluster.clone());
+        blocking(move || endpoints::remove_endpoint(&machine, &gone)).await?;
+        // Also when there was no file: an earlier call may have ended before the gateway was told.
+        if self.machine.gateway().is_dir() {
+            endpoints::close(&self.machine, cluster).await?;
+        }
+        self.retire_if_gone(cluster).await
+    }
+
+    async fn inventory(&self) -> HostResult<Inventory> {
+        let (machine, terms) = (Arc::clone(&self.machine), self.terms.all());
+        blocking(move || {
+            let mut inventory = Inventory { endpoints: endpoints::list(&machine)?, terms, ..Inventory::default() };
+            let mut found = machine.instances_here()?;
+            let running = files::names(&machine.run).doing("list the socket directories")?;
+            found.extend(machine.groups.named("").iter().chain(&running).filter_map(|name| InstanceId::parse(name).ok()));
+            for instance in found {
+                let state = instances::observe(&machine.shim_of(&instance)).doing("look at a process")?;
+                inventory.instances.insert(instance, state);
+            }
+            Ok(inventory)
+        })
+        .await
+    }
+
+    async fn log_tail(&self, instance: &InstanceId, most_bytes: u64) -> HostResult<String> {
+        let (directory, logs) = (self.machine.shim_of(instance), self.machine.place(instance).logs);
+        blocking(move || {
+            let reading = "read an engine's log";
+            let Some(log) = directory.process().doing(reading)?.and_then(|process| process.log) else { return Ok(String::new()) };
+            match log.file_name() {
+                Some(name) if log.parent() == Some(&logs) => files::tail(&logs.join(name), 0, most_bytes).doing(reading),
+                _ => Ok(String::new()),
+            }
+        })
+        .await
+    }
+
+    fn changes(&self) -> BoxStream<'static, Change> {
+        let receiver = self.changes.subscribe();
+        Box::pin(futures::stream::unfold(receiver, |mut receiver| async move {
+            loop {
+                match receiver.recv().await {
+                    Ok(change) => return Some((change, receiver)),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        }))
+    }
+}

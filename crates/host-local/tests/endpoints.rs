@@ -1,0 +1,119 @@
+//! Endpoints and the keeping of the gateway, with a gateway that only speaks its control socket's words.
+
+mod bench;
+
+use bench::{Bench, is_root, kill, lives, shim_pid};
+use moorage_domain::ProblemCode;
+use moorage_domain::endpoint_file::EndpointFile;
+use moorage_host::contract::{Subject, script_engine, small_template, until};
+use moorage_host::{EndpointState, EndpointWish, Host};
+use moorage_host_local::LocalHost;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+async fn subject_with_process(host: &LocalHost) -> Subject {
+    let subject = Subject::new(host).with_volume(host, &small_template("small")).await;
+    let layout = script_engine(&host.place(&subject.instance), "");
+    host.ensure_process(&subject.process(layout, 1)).await.expect("it starts");
+    subject
+}
+
+fn free() -> SocketAddrV4 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    match listener.local_addr().expect("an address") {
+        SocketAddr::V4(address) => address,
+        SocketAddr::V6(_) => unreachable!("bound to an IPv4 address"),
+    }
+}
+
+fn file_of(bench: &Bench, subject: &Subject) -> PathBuf {
+    bench.data().join("gateway/endpoints").join(format!("{}.json", subject.cluster))
+}
+
+fn read(bench: &Bench, subject: &Subject) -> EndpointFile {
+    serde_json::from_slice(&std::fs::read(file_of(bench, subject)).expect("a file")).expect("an endpoint file")
+}
+
+fn gateway_pid(bench: &Bench) -> u32 {
+    let text = std::fs::read_to_string(bench.data().join("gateway/shim/main.json")).expect("main.json");
+    let main: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    u32::try_from(main["identity"]["pid"].as_u64().expect("a pid")).expect("a pid")
+}
+
+#[tokio::test]
+async fn the_generation_grows_only_with_a_change() {
+    let bench = Bench::new();
+    let host = bench.host().await;
+    let subject = subject_with_process(&host).await;
+    let wish = subject.endpoint(free(), 1);
+    for _ in 0..3 {
+        assert_eq!(host.ensure_endpoint(&wish).await.expect("applied"), EndpointState::Serving);
+    }
+    assert_eq!(read(&bench, &subject).generation, 1);
+    let wider = EndpointWish { most_connections: 99, tls: None, ..wish.clone() };
+    host.ensure_endpoint(&wider).await.expect("applied");
+    let file = read(&bench, &subject);
+    assert_eq!((file.generation, file.most_connections), (2, 99));
+    let tls = file.tls.expect("a certificate that was given before is kept");
+    if is_root() {
+        let key = std::fs::metadata(&tls.key).expect("there");
+        assert_eq!((key.mode() & 0o777, key.uid()), (0o600, 759_999));
+    }
+    let renewed = EndpointWish { tls: wish.tls.map(|tls| moorage_host::TlsPem { certificate: String::from("new"), ..tls }), ..wider };
+    host.ensure_endpoint(&renewed).await.expect("applied");
+    assert_eq!(read(&bench, &subject).generation, 3, "a renewed certificate has to be read");
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_else_has_is_told() {
+    let bench = Bench::new();
+    let host = bench.host().await;
+    let subject = subject_with_process(&host).await;
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let taken = SocketAddrV4::new(Ipv4Addr::LOCALHOST, other.local_addr().expect("an address").port());
+    assert_eq!(host.ensure_endpoint(&subject.endpoint(taken, 1)).await.expect("answered"), EndpointState::AddressInUse);
+    assert_eq!(host.ensure_endpoint(&subject.endpoint(free(), 1)).await.expect("answered"), EndpointState::Serving);
+}
+
+#[tokio::test]
+async fn a_killed_gateway_serves_again_within_a_second_also_without_its_host_and_when_its_shim_died_too() {
+    let bench = Bench::new();
+    let host = bench.host().await;
+    let subject = subject_with_process(&host).await;
+    let wish = subject.endpoint(free(), 1);
+    host.ensure_endpoint(&wish).await.expect("applied");
+    let serving_again = async |bench: &Bench, before: u32| {
+        let began = Instant::now();
+        until("it serves again", async || TcpStream::connect(wish.listen).is_ok() && gateway_pid(bench) != before).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    };
+    for _ in 0..2 {
+        let gateway = gateway_pid(&bench);
+        kill(gateway);
+        serving_again(&bench, gateway).await;
+    }
+    let (gateway, shim) = (gateway_pid(&bench), shim_pid(&bench.data().join("gateway/shim")));
+    kill(shim);
+    kill(gateway);
+    serving_again(&bench, gateway).await;
+    host.ensure_endpoint(&wish).await.expect("applied");
+    drop(host);
+    let gateway = gateway_pid(&bench);
+    kill(gateway);
+    serving_again(&bench, gateway).await;
+    assert!(lives(gateway_pid(&bench)));
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_answer_is_a_passing_trouble() {
+    let mut bench = Bench::new();
+    // A program without a gateway: it ends at once, again and again.
+    bench.options.program.push(String::from("/nothing"));
+    let host = bench.host().await;
+    let error = host.ensure_gateway().await.expect_err("there is none");
+    assert_eq!(error.problem.code, ProblemCode::GatewayUnavailable);
+    assert!(error.passing);
+    bench.options.program.pop();
+}

@@ -1,0 +1,253 @@
+//! `cluster.provision`: from a row to a database that users connect to.
+
+use crate::serving::{self, Answer, Lead};
+use crate::world::{World, engine_failed, host_failed, store_failed};
+use async_trait::async_trait;
+use moorage_domain::cluster::Cluster;
+use moorage_domain::instance::{Endpoint, Instance, Observed};
+use moorage_domain::secret::Verifier;
+use moorage_domain::subnet::choose_address;
+use moorage_domain::{InstanceId, Problem, ProblemCode, SecretId, Timestamp};
+use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
+use moorage_host::{EndpointState, TlsPem, VolumeState, VolumeWish};
+use moorage_secrets::ServerName;
+use moorage_store::{Endpoints, Instances, Secrets, Write};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// What was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The sealed verifier of the owner's password; forgotten when the operation ends.
+    pub verifier: Option<SecretId>,
+}
+
+/// What was learnt on the way.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Addresses that turned out to be in use by other programs.
+    #[serde(default)]
+    pub unusable: Vec<Ipv4Addr>,
+    /// When the volume was first asked for.
+    #[serde(default)]
+    pub volume_asked_at: Option<Timestamp>,
+    /// When the engine was first started.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+}
+
+steps! {
+    /// The steps in their order; `Remove` is the clean-up path.
+    pub enum Step { Allocate, Volume, Start, Endpoint, Database, Publish, Remove }
+}
+
+/// Making a template takes seconds; a busy disk may need minutes.
+const VOLUME_LIMIT: Duration = Duration::from_secs(300);
+
+/// What the sealed verifier is bound to.
+pub fn secret_context(secret: &SecretId) -> String {
+    format!("secret:{secret}")
+}
+
+/// The operation.
+pub struct Provision;
+
+#[async_trait]
+impl Operation for Provision {
+    const KIND: &'static str = "cluster.provision";
+    type World = World;
+    type Request = Request;
+    type State = State;
+    type Step = Step;
+
+    fn first(&self) -> Step {
+        Step::Allocate
+    }
+    fn on_cancel(&self, at: Step) -> OnCancel<Step> {
+        match at {
+            Step::Remove => OnCancel::FinishFirst("it is already being removed"),
+            _ => OnCancel::CleanUpFrom(Step::Remove),
+        }
+    }
+    fn on_give_up(&self, at: Step) -> Option<Step> {
+        (at != Step::Remove).then_some(Step::Remove)
+    }
+
+    async fn run(&self, step: Step, request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+        match step {
+            Step::Allocate => allocate(state, context).await,
+            Step::Volume => volume(state, context).await,
+            Step::Start => start(state, context).await,
+            Step::Endpoint => endpoint(state, context).await,
+            Step::Database => database(request, state, context).await,
+            Step::Publish => publish(context).await,
+            Step::Remove => remove(context).await,
+        }
+    }
+}
+
+/// Makes true: instance, uid, number and address are chosen and are this cluster's alone (uniqueness rules of the store).
+/// Repeating keeps what was chosen. Way back: `Remove` frees them.
+async fn allocate(state: &State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let mut writes = Vec::new();
+    if loaded.instance.is_none() {
+        let mut look = world.store.look().await.map_err(store_failed)?;
+        let (uids, numbers) = look.used_identities(&loaded.cluster.host).await.map_err(store_failed)?;
+        let uid = match world.host.uid_range() {
+            None => None,
+            Some(mut range) => Some(range.find(|uid| !uids.contains(uid)).ok_or_else(|| {
+                StepError::GiveUp(Problem::new(ProblemCode::HostFailed, "No uid is left for another cluster on this host.")
+                    .hint("Terminate a cluster, or give Moorage a wider range of uids."))
+            })?),
+        };
+        writes.push(Write::Instance(Instance {
+            id: InstanceId::from_bits(context.fresh_id()),
+            cluster: loaded.cluster.id.clone(),
+            host: loaded.cluster.host.clone(),
+            name: format!("{}-1", loaded.cluster.spec.instance_name_prefix),
+            role: "ACTIVE".into(),
+            uid,
+            number: (1..).find(|number| !numbers.contains(number)).unwrap_or(u32::MAX),
+            observed: Observed::default(),
+            observed_at: None,
+        }));
+    }
+    if loaded.endpoint.is_none() {
+        writes.push(another_address(world, &loaded.cluster, state).await?);
+    }
+    for write in writes {
+        context.write(write);
+    }
+    Ok(Next::Go(Step::Volume))
+}
+
+async fn another_address(world: &World, cluster: &Cluster, state: &State) -> Result<Write, StepError> {
+    let subnet = world.subnets.iter().find(|subnet| subnet.id == cluster.spec.subnet).ok_or_else(|| {
+        StepError::GiveUp(Problem::new(ProblemCode::SubnetUnknown, format!("Subnet '{}' is not configured any more.", cluster.spec.subnet)))
+    })?;
+    let mut look = world.store.look().await.map_err(store_failed)?;
+    let mut taken = look.taken_addresses(&cluster.host).await.map_err(store_failed)?;
+    if let Some(own) = look.endpoint_of(&cluster.id).await.map_err(store_failed)? {
+        taken.remove(&own.address);
+    }
+    let wished = cluster.spec.groups.iter().flat_map(|group| &group.instances).find_map(|instance| instance.service_address);
+    let address = choose_address(subnet, wished, &taken, &state.unusable).map_err(StepError::GiveUp)?;
+    Ok(Write::Endpoint(cluster.host.clone(), Endpoint { cluster: cluster.id.clone(), address, port: cluster.spec.port }))
+}
+
+/// Makes true: the instance has a data directory of its own, on disk. Repeating finds it there. Way back: `Remove`.
+async fn volume(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let instance = loaded.instance()?;
+    let installation = world.installation(loaded.cluster.engine, &loaded.cluster.version).await?;
+    let template = world.engine(loaded.cluster.engine)?.template(&installation, &world.host.administrator());
+    let wish = VolumeWish { instance: instance.id.clone(), template, uid: instance.uid, size_gb: loaded.cluster.spec.data_size_gb() };
+    let asked_at = *state.volume_asked_at.get_or_insert(context.now());
+    match world.host.ensure_volume(&wish).await.map_err(host_failed)? {
+        VolumeState::Ready { from_spare } => {
+            context.note(if from_spare { "took a spare data directory" } else { "made a data directory" });
+            Ok(Next::Go(Step::Start))
+        }
+        VolumeState::Preparing if context.now().since(asked_at) > VOLUME_LIMIT => Err(StepError::GiveUp(
+            Problem::new(ProblemCode::HostFailed, "Making the data directory took too long.").hint("Look at the disk's load, then try again."),
+        )),
+        VolumeState::Preparing => Ok(Next::Wait(Step::Volume, Duration::from_millis(50), "A data directory is being made.".into())),
+    }
+}
+
+/// Makes true: a shim keeps the engine's process. It starts up while the endpoint is made. Repeating leaves a running one
+/// alone. Way back: `Remove`.
+async fn start(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    state.started_at.get_or_insert(context.now());
+    serving::ensure_started(world, &loaded).await?;
+    Ok(Next::Go(Step::Endpoint))
+}
+
+/// Makes true: the gateway holds the address, with a certificate for it, and tells clients to wait. An address that
+/// another program has is given up for the next one, unless the user insisted. Way back: `Remove`.
+async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let at = loaded.endpoint()?;
+    let names = [ServerName::Address(at.address.into())];
+    let issued = world.authority.issue(&names, context.now()).map_err(|error| StepError::retry(error, "The certificate could not be issued."))?;
+    let tls = TlsPem { certificate: issued.certificate.clone(), key: issued.key.expose_secret().to_owned() };
+    match serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::Nowhere, Some(tls)).await? {
+        EndpointState::Serving => Ok(Next::Go(Step::Database)),
+        EndpointState::AddressInUse => {
+            let (address, port) = (at.address, at.port);
+            state.unusable.push(address);
+            let write = another_address(world, &loaded.cluster, state).await?;
+            context.write(write);
+            context.note(format!("another program listens on {address}:{port}; taking the next address"));
+            Ok(Next::Go(Step::Endpoint))
+        }
+    }
+}
+
+/// Makes true: the engine answers and has the database and its owner. Repeating makes nothing twice. Way back: `Remove`.
+async fn database(request: &Request, state: &State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let since = state.started_at.unwrap_or(loaded.cluster.created_at);
+    if let Answer::NotYet(doing) = serving::answers(world, &loaded, since).await? {
+        if context.now().since(since) > serving::STARTING_LIMIT {
+            return Err(StepError::GiveUp(Problem::new(ProblemCode::EngineStartFailed, "The engine did not answer in time.").detail(doing)));
+        }
+        return Ok(Next::Wait(Step::Database, Duration::from_millis(100), doing));
+    }
+    let verifier = verifier(world, request).await?;
+    let mut session = serving::session(world, &loaded).await?;
+    session.ensure_database_with_owner(&loaded.cluster.spec.database, &verifier).await.map_err(engine_failed)?;
+    Ok(Next::Go(Step::Publish))
+}
+
+async fn verifier(world: &World, request: &Request) -> Result<Verifier, StepError> {
+    let lost = || {
+        StepError::GiveUp(Problem::new(ProblemCode::OperationUnreadable, "The owner's password is not there any more.").hint("Create the cluster again."))
+    };
+    let id = request.verifier.as_ref().ok_or_else(lost)?;
+    let mut look = world.store.look().await.map_err(store_failed)?;
+    let sealed = look.secret(id).await.map_err(store_failed)?.ok_or_else(lost)?;
+    let opened = world.master_key.open_text(&sealed, &secret_context(id)).map_err(|error| {
+        tracing::error!(%error, "a sealed verifier cannot be opened with this master key");
+        lost()
+    })?;
+    Ok(Verifier(opened.expose_secret().to_owned()))
+}
+
+/// Makes true: connections reach the engine. From here on users may have data in it.
+async fn publish(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
+    let instance = loaded.instance()?;
+    let observed = serving::observed_running(world, instance).await;
+    let id = instance.id.clone();
+    context.write(Write::Observed(id, observed));
+    Ok(Next::Done)
+}
+
+/// Makes true: nothing is left but the cluster's row, FAILED with its reason. Nobody uses what is removed: the creation never
+/// ended.
+async fn remove(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    world.host.ensure_endpoint_absent(&loaded.cluster.id).await.map_err(host_failed)?;
+    if let Some(instance) = &loaded.instance {
+        world.host.ensure_instance_absent(&instance.id).await.map_err(host_failed)?;
+    }
+    let why = context.problem().map_or_else(|| "Its creation was cancelled.".to_owned(), |problem| problem.message.clone());
+    let cluster = loaded.cluster.id.clone();
+    context.write(Write::RemoveEndpoint(cluster.clone()));
+    context.write(Write::RemoveInstances(cluster.clone()));
+    context.write(Write::CreationFailed(cluster, why));
+    Ok(Next::Done)
+}

@@ -1,0 +1,207 @@
+//! What makes a cluster serve, shared by every operation that starts, stops or moves one.
+
+use crate::world::{Chain, Loaded, World, engine_failed, host_failed};
+use moorage_domain::cluster::Cluster;
+use moorage_domain::decide::health::Probe;
+use moorage_domain::instance::{Instance, Observed, ProcessExit, ProcessState};
+use moorage_domain::layout::{InstanceSpec, ProcessLayout};
+use moorage_domain::server_type::ServerType;
+use moorage_domain::{Problem, ProblemCode, Timestamp, allow_list};
+use moorage_durable::StepError;
+use moorage_host::{EndpointState, EndpointWish, ProcessWish, StopState, TlsPem};
+use std::time::Duration;
+
+/// How long a step itself watches a starting engine before it gives its place back.
+const WATCH: Duration = Duration::from_secs(2);
+/// How long an engine may take until it answers: crash recovery of a large database is long, and visible.
+pub const STARTING_LIMIT: Duration = Duration::from_secs(600);
+
+/// The process of a cluster's instance, as its engine describes it.
+pub async fn describe(world: &World, cluster: &Cluster, instance: &Instance) -> Result<(ProcessLayout, ServerType), StepError> {
+    let installation = world.installation(cluster.engine, &cluster.version).await?;
+    let server_type = ServerType::find(cluster.spec.server_type()).ok_or_else(|| {
+        StepError::GiveUp(Problem::new(ProblemCode::ServerTypeUnknown, format!("There is no server type '{}'.", cluster.spec.server_type())))
+    })?;
+    let spec = InstanceSpec {
+        cluster: cluster.id.clone(),
+        instance: instance.id.clone(),
+        installation,
+        number: instance.number,
+        memory_bytes: server_type.memory_bytes(),
+        cpu: server_type.cpu,
+        timezone: cluster.spec.timezone.clone(),
+        character_set: cluster.spec.database.character_set.clone(),
+        locale: cluster.spec.database.locale.clone(),
+        administrator: world.host.administrator(),
+        most_connections: world.most_connections,
+    };
+    let layout = world.engine(cluster.engine)?.layout(&spec, &world.host.place(&instance.id));
+    Ok((layout, server_type))
+}
+
+/// Makes sure the instance's process runs under its shim.
+pub async fn ensure_started(world: &World, loaded: &Loaded) -> Result<ProcessState, StepError> {
+    let instance = loaded.instance()?;
+    let (layout, server_type) = describe(world, &loaded.cluster, instance).await?;
+    let wish = ProcessWish {
+        instance: instance.id.clone(),
+        cluster: loaded.cluster.id.clone(),
+        layout,
+        uid: instance.uid,
+        memory_bytes: server_type.memory_bytes(),
+        cpu: server_type.cpu,
+        restart: true,
+        term: loaded.cluster.term,
+    };
+    world.host.ensure_process(&wish).await.map_err(host_failed)
+}
+
+/// Whether the engine answers by now.
+pub enum Answer {
+    /// It does.
+    Yes,
+    /// Not yet; in words what it is doing.
+    NotYet(String),
+}
+
+/// Watches a starting engine for a short while. An engine that ended by itself since `since` will not do better the next
+/// time: that is a failure with the engine's own words.
+pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp) -> Result<Answer, StepError> {
+    let instance = loaded.instance()?;
+    let engine = world.engine(loaded.cluster.engine)?;
+    let (layout, _) = describe(world, &loaded.cluster, instance).await?;
+    let administrator = world.host.administrator();
+    let begun = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(4);
+    loop {
+        let probe = engine.probe(&layout.socket, &administrator, Duration::from_secs(1)).await;
+        if probe == Probe::Answered {
+            return Ok(Answer::Yes);
+        }
+        let process = world.host.process(&instance.id).await.map_err(host_failed)?;
+        if matches!(process, ProcessState::Absent | ProcessState::Stopped) {
+            // A reboot or `stop --all` came in between: the step that started it is behind us.
+            ensure_started(world, loaded).await?;
+        }
+        if let Some(exit) = hopeless(&process, since) {
+            let words = match engine.last_words(&exit.last_words) {
+                words if words.is_empty() => exit.last_words.clone(),
+                words => words,
+            };
+            return Err(StepError::GiveUp(start_failed(loaded, &exit, words)));
+        }
+        if begun.elapsed() >= WATCH {
+            let doing = if probe == Probe::Busy { "The engine is starting up." } else { "The engine does not answer yet." };
+            return Ok(Answer::NotYet(doing.into()));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The exit that says a start will not succeed: the shim gave up, or the engine ended by itself after `since`. A signal from
+/// outside is no such exit, the shim starts the engine again.
+fn hopeless(process: &ProcessState, since: Timestamp) -> Option<ProcessExit> {
+    match process {
+        ProcessState::GaveUp { last } => Some(last.clone()),
+        ProcessState::BackingOff { last, .. } | ProcessState::Running { last_exit: Some(last), .. } => {
+            let by_itself = last.code.is_some() && last.at >= since;
+            by_itself.then(|| last.clone())
+        }
+        _ => None,
+    }
+}
+
+fn start_failed(loaded: &Loaded, exit: &ProcessExit, words: String) -> Problem {
+    let engine = loaded.cluster.engine.display();
+    let problem = Problem::new(ProblemCode::EngineStartFailed, format!("{engine} could not be started: it {}.", was(exit))).detail(words);
+    if exit.volume_full {
+        return problem.hint("Its volume is full. Free space on the host's storage, then try again.");
+    }
+    problem.hint("The engine's own words say what it needs; its log has the rest: `moorage cluster logs`.")
+}
+
+fn was(exit: &ProcessExit) -> String {
+    let words = exit.describe();
+    if words.starts_with("killed") { format!("was {words}") } else { words }
+}
+
+/// Asks the instance to stop cleanly; true once its group is empty.
+pub async fn ensure_stopped(world: &World, loaded: &Loaded) -> Result<bool, StepError> {
+    let Some(instance) = &loaded.instance else { return Ok(true) };
+    let state = world.host.ensure_stopped(&instance.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
+    Ok(state == StopState::Stopped)
+}
+
+/// Who the endpoint leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// The cluster's instance.
+    ToInstance,
+    /// Nobody: the address is kept, connections are told that the database is not available.
+    Nowhere,
+}
+
+/// Makes sure the gateway serves the endpoint's address to these clients with this lead; the certificate stays as it is when
+/// none is given.
+pub async fn ensure_endpoint(
+    world: &World,
+    loaded: &Loaded,
+    allowed: &[String],
+    lead: Lead,
+    tls: Option<TlsPem>,
+) -> Result<EndpointState, StepError> {
+    let endpoint = loaded.endpoint()?;
+    let cluster = &loaded.cluster;
+    let own = world.subnets.iter().find(|subnet| subnet.id == cluster.spec.subnet).map(|subnet| subnet.own_network());
+    let allow = allow_list::effective(&allow_list::parse(allowed).map_err(StepError::GiveUp)?, own.as_slice());
+    let wish = EndpointWish {
+        cluster: cluster.id.clone(),
+        engine: cluster.engine,
+        listen: std::net::SocketAddrV4::new(endpoint.address, endpoint.port),
+        allow,
+        tls,
+        most_connections: world.most_connections,
+        term: cluster.term,
+        primary: match lead {
+            Lead::ToInstance => Some(loaded.instance()?.id.clone()),
+            Lead::Nowhere => None,
+        },
+    };
+    world.host.ensure_endpoint(&wish).await.map_err(host_failed)
+}
+
+/// The endpoint of a cluster that users know already: they keep their address, so somebody else on it is waited for.
+pub async fn keep_endpoint(world: &World, loaded: &Loaded, allowed: &[String], lead: Lead) -> Result<(), StepError> {
+    match ensure_endpoint(world, loaded, allowed, lead, None).await? {
+        EndpointState::Serving => Ok(()),
+        EndpointState::AddressInUse => {
+            let endpoint = loaded.endpoint()?;
+            let at = format!("{}:{}", endpoint.address, endpoint.port);
+            Err(StepError::retry(
+                std::io::Error::from(std::io::ErrorKind::AddrInUse),
+                format!("Another program on this machine listens on {at}. End it; the endpoint then opens by itself."),
+            ))
+        }
+    }
+}
+
+/// What a step knows of an instance that just answered.
+pub async fn observed_running(world: &World, instance: &Instance) -> Observed {
+    let process = world.host.process(&instance.id).await.unwrap_or_else(|error| {
+        tracing::warn!(cause = %Chain(&error), "the state of a process could not be read");
+        ProcessState::Absent
+    });
+    Observed { process, answering: true, silent_since: None, ..instance.observed.clone() }
+}
+
+/// What a step knows of an instance that was stopped on purpose.
+pub fn observed_stopped(instance: &Instance) -> Observed {
+    Observed { process: ProcessState::Stopped, answering: false, silent_since: None, ..instance.observed.clone() }
+}
+
+/// Opens an administrative session with the instance.
+pub async fn session(world: &World, loaded: &Loaded) -> Result<Box<dyn moorage_engine::EngineSession>, StepError> {
+    let (layout, _) = describe(world, &loaded.cluster, loaded.instance()?).await?;
+    world.engine(loaded.cluster.engine)?.connect(&layout.socket, &world.host.administrator()).await.map_err(engine_failed)
+}

@@ -1,0 +1,127 @@
+//! `cluster.start`: from stopped to serving.
+
+use crate::serving::{self, Answer, Lead};
+use crate::world::World;
+use async_trait::async_trait;
+use moorage_domain::cluster::Wish;
+use moorage_domain::{Problem, ProblemCode, Timestamp};
+use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
+use moorage_store::Write;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {}
+
+/// What was learnt on the way; shared by every operation that waits for an engine.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// When the engine was first started.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+}
+
+steps! {
+    /// The steps in their order; `Halt` is the clean-up path.
+    pub enum Step { Start, Answer, Publish, Halt }
+}
+
+/// The operation.
+pub struct Start;
+
+#[async_trait]
+impl Operation for Start {
+    const KIND: &'static str = "cluster.start";
+    type World = World;
+    type Request = Request;
+    type State = State;
+    type Step = Step;
+
+    fn first(&self) -> Step {
+        Step::Start
+    }
+    fn on_cancel(&self, at: Step) -> OnCancel<Step> {
+        match at {
+            Step::Start | Step::Answer => OnCancel::CleanUpFrom(Step::Halt),
+            Step::Publish => OnCancel::FinishFirst("the engine already runs"),
+            Step::Halt => OnCancel::FinishFirst("it is already being stopped"),
+        }
+    }
+    fn on_give_up(&self, at: Step) -> Option<Step> {
+        (at != Step::Halt).then_some(Step::Halt)
+    }
+
+    async fn run(&self, step: Step, _request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+        match step {
+            Step::Start => {
+                begin(state, context).await?;
+                Ok(Next::Go(Step::Answer))
+            }
+            Step::Answer => match answer(state, context).await? {
+                Answer::Yes => Ok(Next::Go(Step::Publish)),
+                Answer::NotYet(doing) => Ok(Next::Wait(Step::Answer, Duration::from_millis(100), doing)),
+            },
+            Step::Publish => {
+                publish(context).await?;
+                let cluster = context.cluster_id().clone();
+                context.write(Write::Wish(cluster, Wish::Run));
+                Ok(Next::Done)
+            }
+            Step::Halt => halt(context).await,
+        }
+    }
+}
+
+/// Makes true: a shim keeps the engine's process. Repeating leaves a running one alone. Way back: stop it.
+pub(crate) async fn begin(state: &mut State, context: &mut Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    state.started_at.get_or_insert(context.now());
+    serving::ensure_started(world, &loaded).await?;
+    Ok(())
+}
+
+/// Makes true: the engine answers. Only looks, so repeating is free.
+pub(crate) async fn answer(state: &State, context: &mut Context<World>) -> Result<Answer, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let since = state.started_at.unwrap_or(context.now());
+    let answer = serving::answers(world, &loaded, since).await?;
+    if let Answer::NotYet(doing) = &answer
+        && context.now().since(since) > serving::STARTING_LIMIT
+    {
+        return Err(StepError::NeedsOperator(
+            Problem::new(ProblemCode::EngineStartFailed, "The engine did not answer in time.")
+                .detail(doing.clone())
+                .hint("Crash recovery of a large database takes long: read its log with `moorage cluster logs`, then retry, or roll back."),
+        ));
+    }
+    Ok(answer)
+}
+
+/// Makes true: connections reach the engine. Repeating changes nothing.
+pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
+    let instance = loaded.instance()?;
+    let observed = serving::observed_running(world, instance).await;
+    let id = instance.id.clone();
+    context.write(Write::Observed(id, observed));
+    Ok(())
+}
+
+/// Makes true: the engine does not run, the cluster is STOPPED as before.
+async fn halt(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    if !serving::ensure_stopped(world, &loaded).await? {
+        return Ok(Next::Wait(Step::Halt, Duration::from_millis(200), "The engine is being stopped again.".into()));
+    }
+    if let Some(instance) = &loaded.instance {
+        let write = Write::Observed(instance.id.clone(), serving::observed_stopped(instance));
+        context.write(write);
+    }
+    Ok(Next::Done)
+}

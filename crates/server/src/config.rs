@@ -1,0 +1,156 @@
+//! The configuration file: every key optional, an unknown key an error that names it, a key whose feature is not there yet
+//! an error that says so.
+
+use ipnet::Ipv4Net;
+use moorage_domain::subnet::Subnet;
+use moorage_domain::{Problem, ProblemCode};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// The file as a whole.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The listener.
+    pub server: Server,
+    /// The store.
+    pub store: StoreSection,
+    /// Subnets.
+    pub network: Network,
+    /// Volumes.
+    pub storage: Storage,
+    /// Engine versions.
+    pub engines: Engines,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// `[server]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// `ADDRESS:PORT` of the API.
+    pub listen: Option<String>,
+    /// Base URL under which clients reach the API, when it is not the listener's own (a reverse proxy).
+    pub public_url: Option<String>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+}
+
+/// `[store]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSection {
+    url: Option<String>,
+}
+
+/// `[network]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Subnets that endpoints take their addresses from.
+    pub subnets: Vec<SubnetSection>,
+    publish: Option<toml::Value>,
+}
+
+/// One subnet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubnetSection {
+    /// Its name.
+    pub id: String,
+    /// Its range.
+    pub cidr: Ipv4Net,
+    interface: Option<String>,
+}
+
+/// `[storage]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    path: Option<PathBuf>,
+    driver: Option<String>,
+    /// Spare data directories kept ready for the newest version of each engine.
+    pub spares: Option<usize>,
+}
+
+/// `[engines]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engines {
+    /// More directories that stand for `/` of an unpacked engine.
+    pub prefixes: Vec<PathBuf>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Client connections at most per cluster.
+    pub connections: Option<u32>,
+}
+
+fn invalid(path: &Path, why: String) -> Problem {
+    Problem::new(ProblemCode::ConfigInvalid, format!("The configuration file {} cannot be used.", path.display()))
+        .detail(why)
+        .hint("Correct the file, or start without it: every key is optional.")
+}
+
+/// Reads and checks the file; without one, everything has its default.
+pub fn read(path: Option<&Path>) -> Result<Config, Problem> {
+    let Some(path) = path else { return Ok(Config::default()) };
+    let text = std::fs::read_to_string(path).map_err(|error| invalid(path, error.to_string()))?;
+    let config: Config = toml::from_str(&text).map_err(|error| invalid(path, error.to_string()))?;
+    let not_there = [
+        ("server.tls_cert", config.server.tls_cert.is_some()),
+        ("server.tls_key", config.server.tls_key.is_some()),
+        ("store.url", config.store.url.is_some()),
+        ("network.publish", config.network.publish.is_some()),
+        ("network.subnets.interface", config.network.subnets.iter().any(|subnet| subnet.interface.is_some())),
+        ("storage.path", config.storage.path.is_some()),
+        ("storage.driver", config.storage.driver.is_some()),
+    ];
+    if let Some((key, _)) = not_there.iter().find(|(_, given)| *given) {
+        return Err(Problem::new(ProblemCode::NotSupportedYet, format!("The configuration key `{key}` is not supported yet.")).hint("Take it out of the file."));
+    }
+    if config.network.subnets.iter().any(|subnet| !subnet.cidr.addr().is_loopback()) {
+        return Err(Problem::new(ProblemCode::NotSupportedYet, "Subnets outside the loopback range are not supported yet.")
+            .hint("Use a range inside 127.0.0.0/8."));
+    }
+    Ok(config)
+}
+
+impl Config {
+    /// The subnets in force: the configured ones, or the installation's own.
+    pub fn subnets(&self, installation: u128) -> Vec<Subnet> {
+        if self.network.subnets.is_empty() {
+            return vec![moorage_domain::subnet::default_for(installation)];
+        }
+        let sections = self.network.subnets.iter();
+        sections.map(|section| Subnet { id: section.id.clone(), cidr: section.cidr, interface: None }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Config, Problem> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        read(Some(file.path()))
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let problem = read_text("[server]\nlisten = '127.0.0.1:1'\nlissten = 'x'").expect_err("unknown key");
+        assert!(problem.detail.expect("why").contains("lissten"));
+    }
+
+    #[test]
+    fn a_key_whose_feature_is_not_there_is_refused_by_name() {
+        let problem = read_text("[store]\nurl = 'postgres://x'").expect_err("not there");
+        assert_eq!(problem.code, ProblemCode::NotSupportedYet);
+        assert!(problem.message.contains("store.url"));
+    }
+}

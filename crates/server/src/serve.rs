@@ -1,0 +1,170 @@
+//! `moorage serve`: opens the store, takes over what runs, serves the API, and leaves engines and gateway running when it ends.
+
+use crate::data_directory;
+use crate::first_start;
+use crate::{config, output};
+use anyhow::{Context, Result};
+use clap::Args;
+use moorage_api::ApiOptions;
+use moorage_app::{App, Parts};
+use moorage_domain::{Problem, ProblemCode, Timestamp};
+use moorage_durable::{Runner, Settings, SystemClock};
+use moorage_engine::Engine;
+use moorage_engine_mariadb::MariaDb;
+use moorage_engine_postgresql::PostgreSql;
+use moorage_host_local::{LocalHost, LocalHostOptions};
+use moorage_operations::World;
+use moorage_secrets::MasterKey;
+use moorage_store::{Store, StoreError};
+use moorage_watchers::Watch;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Client connections at most per cluster, where the configuration does not say.
+const MOST_CONNECTIONS: u32 = 100;
+/// Spare data directories of the newest version of each engine, where the configuration does not say.
+const SPARES: usize = 4;
+/// How long operations may finish their step after a request to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What `moorage serve` takes.
+#[derive(Args)]
+pub struct ServeArguments {
+    /// Directory of everything this installation keeps [default: /var/lib/moorage for root, else ./moorage-data].
+    #[arg(long, env = "MOORAGE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address and port of the API; port 0 picks a free one [default: 127.0.0.1:8440].
+    #[arg(long, env = "MOORAGE_LISTEN")]
+    listen: Option<String>,
+    /// Configuration file.
+    #[arg(long, env = "MOORAGE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Serve https (not there yet).
+    #[arg(long)]
+    tls: bool,
+}
+
+/// Now, by the machine's clock.
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The engines this program knows.
+pub fn engines() -> Vec<Arc<dyn Engine>> {
+    vec![Arc::new(MariaDb), Arc::new(PostgreSql)]
+}
+
+/// Opens the store of a data directory; one from a newer program is refused with what to do.
+pub async fn open_store(directory: &Path) -> Result<Store> {
+    Store::open(&directory.join("store.db")).await.map_err(|error| match error {
+        StoreError::TooNew { found, known } => {
+            Problem::new(ProblemCode::StoreTooNew, format!("The store has schema version {found}; this program knows versions up to {known}."))
+                .hint("Start the newer program that wrote it. Nothing was changed.")
+                .into()
+        }
+        other => anyhow::Error::new(other).context(format!("opening the store in {}", directory.display())),
+    })
+}
+
+/// Serves until it is asked to end.
+pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    if arguments.tls {
+        return Err(Problem::new(ProblemCode::NotSupportedYet, "The API does not serve https by itself yet.")
+            .hint("Put a TLS proxy in front of it; database endpoints offer TLS already.")
+            .into());
+    }
+    let config = config::read(arguments.config.as_deref())?;
+    let directory = data_directory::prepare(&arguments.data_dir.unwrap_or_else(data_directory::default_path))?;
+    let lock = data_directory::lock(&directory)?;
+    start_logging();
+
+    let master_key = Arc::new(MasterKey::load_or_create(&directory.join("master.key")).context("reading the master key")?);
+    let store = open_store(&directory).await?;
+    let installation = first_start::ensure(&store, &master_key, &directory, now()).await?;
+    let authority = Arc::new(first_start::authority(&store, &master_key).await?);
+    let listener = listen(arguments.listen.or(config.server.listen.clone()).as_deref().unwrap_or("127.0.0.1:8440")).await?;
+    let base_url = format!("http://{}", listener.local_addr()?);
+
+    let host = LocalHost::start(host_options(&directory, &installation, &config)?).await.map_err(|error| anyhow::Error::new(error))?;
+    let subnets = config.subnets(installation.id);
+    let world = Arc::new(World {
+        store: store.clone(),
+        host: host.clone(),
+        engines: engines(),
+        master_key: master_key.clone(),
+        authority: authority.clone(),
+        subnets: subnets.clone(),
+        most_connections: config.limits.connections.unwrap_or(MOST_CONNECTIONS),
+    });
+    let settings = Settings::sole(installation.host.clone());
+    let runner = Runner::start(store.clone(), world.clone(), moorage_operations::all(), Arc::new(SystemClock), settings).await?;
+    let wake = runner.waker();
+    let (stop, stopping) = watch::channel(false);
+    let watching = Watch { world: world.clone(), wake: wake.clone(), spares: config.storage.spares.unwrap_or(SPARES) };
+    let mut watchers = moorage_watchers::start(watching, stopping.clone());
+
+    let app = App::new(Parts { store: store.clone(), master_key, engines: engines(), host, subnets, wake, authority: authority.certificate().to_owned() });
+    let options = ApiOptions { public_base: config.server.public_url.clone(), ..ApiOptions::default() };
+    let router = moorage_api::router(app, options);
+    first_start::set_base_url(&directory, &base_url)?;
+    tracing::info!(%base_url, data = %directory.display(), "serving");
+    output::say(&format!("moorage serves {base_url} (data in {}); credentials are in bootstrap.json there", directory.display()));
+
+    let mut end = stopping.clone();
+    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(async move {
+        drop(end.wait_for(|stop| *stop).await);
+    });
+    let serving = tokio::spawn(serving.into_future());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending; engines and gateway keep running");
+    stop.send_replace(true);
+    runner.shutdown(DRAIN).await;
+    watchers.abort_all();
+    while watchers.join_next().await.is_some() {}
+    // Requests had as long as the operations; a connection that is merely kept open does not hold up the end.
+    serving.abort();
+    store.close().await;
+    drop(lock);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How this machine is a host for an installation.
+pub fn host_options(directory: &Path, installation: &first_start::Installation, config: &config::Config) -> Result<LocalHostOptions> {
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    let mut options = LocalHostOptions::new(installation.host.clone(), installation.short(), directory.to_owned());
+    options.program = vec![program.to_string_lossy().into_owned()];
+    options.installations = crate::engine_command::finder(directory, &config.engines.prefixes);
+    Ok(options)
+}
+
+async fn listen(address: &str) -> Result<TcpListener> {
+    let parsed: SocketAddr = address.parse().map_err(|_| {
+        Problem::new(ProblemCode::ConfigInvalid, format!("'{address}' is not an address and port.")).hint("Give it as 127.0.0.1:8440.")
+    })?;
+    TcpListener::bind(parsed).await.map_err(|error| {
+        Problem::new(ProblemCode::ConfigInvalid, format!("The API cannot listen on {address}."))
+            .detail(error.to_string())
+            .hint("Another program may have the port: choose another one with --listen, or port 0 for a free one.")
+            .into()
+    })
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MOORAGE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let json = std::env::var("MOORAGE_LOG_FORMAT").is_ok_and(|format| format == "json");
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = if json { builder.json().try_init() } else { builder.try_init() };
+    drop(started);
+}

@@ -1,0 +1,71 @@
+//! `moorage stop`: ends the server, and with `--all` the gateway and every engine too.
+
+use crate::{config, data_directory, first_start, output, serve};
+use anyhow::Result;
+use clap::Args;
+use moorage_domain::{Problem, ProblemCode};
+use moorage_secrets::MasterKey;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// What `moorage stop` takes.
+#[derive(Args)]
+pub struct StopArguments {
+    /// Directory of the installation [default: /var/lib/moorage for root, else ./moorage-data].
+    #[arg(long, env = "MOORAGE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Also stop the gateway and every engine cleanly; the next `serve` starts what was running.
+    #[arg(long)]
+    all: bool,
+    /// Configuration file the server was started with.
+    #[arg(long, env = "MOORAGE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// How long the server may take to end.
+const SERVER_LIMIT: Duration = Duration::from_secs(15);
+
+/// Stops what was asked for.
+pub async fn run(arguments: StopArguments) -> Result<ExitCode> {
+    let directory = arguments.data_dir.unwrap_or_else(data_directory::default_path);
+    if !directory.join("store.db").exists() {
+        return Err(Problem::new(ProblemCode::DataDirectoryUnusable, format!("There is no installation in {}.", directory.display()))
+            .hint("Name its directory with --data-dir.")
+            .into());
+    }
+    let directory = data_directory::prepare(&directory)?;
+    match data_directory::holder(&directory) {
+        Some(pid) => end_server(pid)?,
+        None => output::say("no server runs on this data directory"),
+    }
+    if !arguments.all {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _lock = data_directory::lock(&directory)?;
+    let config = config::read(arguments.config.as_deref())?;
+    let master_key = MasterKey::load_or_create(&directory.join("master.key"))?;
+    let store = serve::open_store(&directory).await?;
+    let installation = first_start::ensure(&store, &master_key, &directory, serve::now()).await?;
+    store.close().await;
+    moorage_host_local::stop_all(serve::host_options(&directory, &installation, &config)?).await?;
+    output::say("gateway and engines are stopped; the next `moorage serve` starts what was running");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn end_server(pid: u32) -> Result<()> {
+    let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    kill_process(process, Signal::TERM)?;
+    let begun = Instant::now();
+    while test_kill_process(process).is_ok() {
+        if begun.elapsed() > SERVER_LIMIT {
+            return Err(Problem::new(ProblemCode::HostFailed, format!("The server (process {pid}) did not end within {} s.", SERVER_LIMIT.as_secs()))
+                .hint(format!("Look at its log; `kill -9 {pid}` ends it without harm to the databases."))
+                .into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    output::say(&format!("the server (process {pid}) has ended"));
+    Ok(())
+}

@@ -1,0 +1,333 @@
+//! A real server in a directory of its own, and the clients users have.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_moorage");
+/// The owner's password in every test.
+pub const PASSWORD: &str = "Str0ng!pass";
+
+/// An installation; everything of it is stopped and removed when it goes out of scope, also after a failed test.
+pub struct Installation {
+    /// Its data directory.
+    pub directory: PathBuf,
+    server: Option<Child>,
+    client: reqwest::blocking::Client,
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        self.kill_server();
+        let stopped = Command::new(PROGRAM).args(["stop", "--all", "--data-dir"]).arg(&self.directory).output().expect("moorage stop runs");
+        if !stopped.status.success() {
+            eprintln!("moorage stop failed: {}", String::from_utf8_lossy(&stopped.stderr));
+        }
+        if std::thread::panicking() {
+            eprintln!("--- server log\n{}", std::fs::read_to_string(self.directory.join("serve.log")).unwrap_or_default());
+        }
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+impl Installation {
+    /// A new installation with a running server.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments for `serve`.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let directory = std::env::temp_dir().join(format!("moorage-test-{}-{:x}", std::process::id(), rand()));
+        Self::start_in(&directory, arguments)
+    }
+
+    /// The same in a directory of the test's choice.
+    pub fn start_in(directory: &Path, arguments: &[&str]) -> Self {
+        std::fs::create_dir_all(directory).expect("a data directory");
+        let mut installation = Self { directory: directory.to_owned(), server: None, client: reqwest::blocking::Client::new() };
+        installation.serve_with(arguments);
+        installation
+    }
+
+    /// Starts the server (again) and waits until it is ready.
+    pub fn serve(&mut self) {
+        self.serve_with(&[]);
+    }
+
+    /// The same with more arguments.
+    pub fn serve_with(&mut self, arguments: &[&str]) {
+        assert!(self.server.is_none(), "one server at a time");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.directory.join("serve.log")).expect("a log");
+        let child = Command::new(PROGRAM)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&self.directory)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        let pid = child.id();
+        self.server = Some(child);
+        self.until(Duration::from_secs(60), "the server is ready", |this| {
+            let holder = std::fs::read_to_string(this.directory.join("serve.lock")).unwrap_or_default();
+            let url = this.bootstrap()["base_url"].as_str().unwrap_or_default().to_owned();
+            (holder.trim() == pid.to_string() && !url.is_empty() && this.client.get(format!("{url}/readyz")).send().is_ok_and(|r| r.status().is_success())).then_some(())
+        });
+    }
+
+    /// Process id of the server.
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().expect("a running server").id()
+    }
+
+    /// `kill -9` of the server.
+    pub fn kill_server(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            drop(server.kill());
+            drop(server.wait());
+        }
+    }
+
+    /// A clean end of the server; returns how long it took and its exit code.
+    pub fn end_server(&mut self) -> (Duration, Option<i32>) {
+        let mut server = self.server.take().expect("a running server");
+        let begun = Instant::now();
+        kill(server.id(), 15);
+        let status = server.wait().expect("it ends");
+        (begun.elapsed(), status.code())
+    }
+
+    /// `bootstrap.json`.
+    pub fn bootstrap(&self) -> Value {
+        let text = std::fs::read_to_string(self.directory.join("bootstrap.json")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.bootstrap()["base_url"].as_str().expect("a base URL"))
+    }
+
+    /// A request of the native family; status and body (JSON where it is JSON).
+    pub fn native(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let bootstrap = self.bootstrap();
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.client.request(method, self.url(path)).bearer_auth(bootstrap["token"].as_str().expect("a token"));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        answer(request)
+    }
+
+    /// A signed request of the SCP family with this `Scp-Api-Version`.
+    pub fn scp(&self, version: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let bootstrap = self.bootstrap();
+        let url = self.url(path);
+        let key = bootstrap["access_key"].as_str().expect("an access key");
+        let secret = bootstrap["secret_key"].as_str().expect("a secret key");
+        let timestamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_millis().to_string();
+        let message = format!("{method}{url}{timestamp}{key}Openapi");
+        let signature = moorage_secrets::hmac_sha256_base64(secret.as_bytes(), message.as_bytes());
+        let mut request = self
+            .client
+            .request(reqwest::Method::from_bytes(method.as_bytes()).expect("a method"), url)
+            .header("Scp-AccessKey", key)
+            .header("Scp-Signature", signature)
+            .header("Scp-Timestamp", timestamp)
+            .header("Scp-ClientType", "Openapi")
+            .header("Scp-Api-Version", version);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        answer(request)
+    }
+
+    /// Creates a cluster through the native family and returns it once it runs.
+    pub fn create(&self, engine: &str, name: &str) -> Cluster {
+        let accepted = self.ask_for(engine, name);
+        self.running(accepted["cluster"]["id"].as_str().expect("an id"))
+    }
+
+    /// Asks for a cluster and returns at once.
+    pub fn ask_for(&self, engine: &str, name: &str) -> Value {
+        let body = json!({"name": name, "engine": engine, "database": {"name": "shop", "owner": "keeper", "password": PASSWORD}});
+        let (status, accepted) = self.native("POST", "/moorage/v1/clusters", Some(body));
+        assert_eq!(status, 202, "{accepted}");
+        assert_ne!(accepted["cluster"]["state"], "RUNNING");
+        accepted
+    }
+
+    /// The cluster once it runs.
+    pub fn running(&self, id: &str) -> Cluster {
+        self.reaches(id, "RUNNING")
+    }
+
+    /// The cluster once it is in this state; a state nothing leads on from ends the wait.
+    pub fn reaches(&self, id: &str, state: &str) -> Cluster {
+        let shown = self.until(Duration::from_secs(120), state, |this| {
+            let (_, shown) = this.native("GET", &format!("/moorage/v1/clusters/{id}"), None);
+            let now = shown["state"].as_str().unwrap_or_default();
+            assert!(now == state || !matches!(now, "FAILED" | "ERROR"), "waiting for {state}: {shown}");
+            (now == state).then_some(shown)
+        });
+        Cluster::new(&shown)
+    }
+
+    /// The operation once it has ended.
+    pub fn ended(&self, id: &str) -> Value {
+        self.until(Duration::from_secs(120), "the operation ends", |this| {
+            let (_, shown) = this.native("GET", &format!("/moorage/v1/operations/{id}"), None);
+            matches!(shown["status"].as_str(), Some("succeeded" | "failed" | "cancelled")).then_some(shown)
+        })
+    }
+
+    /// Asks again and again until there is an answer.
+    pub fn until<T>(&self, limit: Duration, what: &str, mut ask: impl FnMut(&Self) -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(answer) = ask(self) {
+                return answer;
+            }
+            assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Process ids whose command line mentions this installation.
+    pub fn processes(&self) -> Vec<u32> {
+        let mark = self.directory.to_string_lossy().into_owned();
+        let entries = std::fs::read_dir("/proc").expect("proc").flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter(|pid| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains(&mark) || cwd.starts_with(&self.directory)
+        })
+        .collect()
+    }
+
+    /// Directories of instances on disk.
+    pub fn instance_directories(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.directory.join("instances"));
+        entries.map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+    }
+
+    /// Runs the program's own command line against this installation.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        Command::new(PROGRAM).args(arguments).arg("--data-dir").arg(&self.directory).stdin(Stdio::null()).output().expect("the program runs")
+    }
+}
+
+fn answer(request: reqwest::blocking::RequestBuilder) -> (u16, Value) {
+    match request.send() {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            let text = response.text().unwrap_or_default();
+            (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        }
+        Err(error) => (0, json!({"error": error.to_string()})),
+    }
+}
+
+/// A cluster as users see it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Identifier.
+    pub id: String,
+    /// Engine.
+    pub engine: String,
+    /// Address.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+    /// Everything shown.
+    pub shown: Value,
+}
+
+impl Cluster {
+    fn new(shown: &Value) -> Self {
+        let text = |name: &str| shown[name].as_str().unwrap_or_default().to_owned();
+        Self {
+            id: text("id"),
+            engine: text("engine"),
+            address: text("address"),
+            port: u16::try_from(shown["port"].as_u64().unwrap_or(0)).expect("a port"),
+            shown: shown.clone(),
+        }
+    }
+
+    /// Runs SQL with the stock client as the owner; standard output without headers.
+    pub fn sql(&self, sql: &str) -> Result<String, String> {
+        self.sql_as("keeper", PASSWORD, sql, &[])
+    }
+
+    /// Runs SQL with the stock client as anybody, with more arguments for it.
+    pub fn sql_as(&self, user: &str, password: &str, sql: &str, more: &[&str]) -> Result<String, String> {
+        let output = if self.engine == "postgresql" {
+            let tls = more.first().copied().unwrap_or("sslmode=disable");
+            let target = format!("host={} port={} dbname=shop user={user} connect_timeout=5 {tls}", self.address, self.port);
+            Command::new("psql").args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &target, "-c", sql]).env("PGPASSWORD", password).output()
+        } else {
+            let port = self.port.to_string();
+            let mut command = Command::new("mariadb");
+            command.args(["--no-defaults", "-N", "-B", "--protocol=tcp", "--connect-timeout=5", "-h", &self.address, "-P", &port, "-u", user]);
+            command.args(more).args(["-D", "shop", "-e", sql]).env("MYSQL_PWD", password).output()
+        };
+        let output = output.expect("the stock client runs");
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+
+    /// Process id of the engine's main process.
+    pub fn engine_pid(&self, installation: &Installation) -> u32 {
+        let instance = self.shown["instances"][0]["id"].as_str().expect("an instance").to_owned();
+        let volume = installation.directory.join("instances").join(instance).join("volume");
+        let name = if self.engine == "postgresql" { "postgres" } else { "mariadbd" };
+        installation.until(Duration::from_secs(10), "the engine has a process", |_| {
+            let pids = processes_in(&volume);
+            // The main process is the one whose parent is not in the volume too.
+            pids.iter().copied().find(|pid| {
+                let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                comm.trim() == name && !pids.contains(&parent(*pid))
+            })
+        })
+    }
+}
+
+/// Processes whose working directory is this one.
+pub fn processes_in(directory: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("proc").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == directory)).collect()
+}
+
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after = stat.rsplit_once(')').map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+    after.split_whitespace().nth(1).and_then(|ppid| ppid.parse().ok()).unwrap_or(0)
+}
+
+/// Sends a signal to a process this test knows.
+pub fn kill(pid: u32, signal: i32) {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().expect("kill runs");
+    assert!(status.success(), "kill -{signal} {pid}");
+}
+
+/// A pseudo-random number; which one does not matter.
+pub fn rand() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// The middle of some durations.
+pub fn median(mut values: Vec<Duration>) -> Duration {
+    values.sort();
+    values[values.len() / 2]
+}

@@ -1,0 +1,52 @@
+//! Changes of domain rows as data: what a step decides is committed together with the step.
+
+use crate::{StoreResult, UnitOfWork};
+use moorage_domain::cluster::{ClusterSpec, Wish};
+use moorage_domain::instance::{Endpoint, Instance, Observed};
+use moorage_domain::{ClusterId, HostId, InstanceId, SecretId, Timestamp};
+
+/// One change of domain rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Keep an instance (its observation only when it is new).
+    Instance(Instance),
+    /// Keep an endpoint.
+    Endpoint(HostId, Endpoint),
+    /// Remove a cluster's endpoint: its address is free again.
+    RemoveEndpoint(ClusterId),
+    /// Remove a cluster's instances: their uids and numbers are free again.
+    RemoveInstances(ClusterId),
+    /// What a cluster is meant to be doing.
+    Wish(ClusterId, Wish),
+    /// A new term; never lowers it.
+    Term(ClusterId, u64),
+    /// A changed specification.
+    Spec(ClusterId, Box<ClusterSpec>),
+    /// A cluster's creation failed for good.
+    CreationFailed(ClusterId, String),
+    /// A cluster is gone; its name is free again.
+    Gone(ClusterId),
+    /// A secret is not needed any more.
+    ForgetSecret(SecretId),
+    /// What was last seen of an instance.
+    Observed(InstanceId, Observed),
+}
+
+impl UnitOfWork {
+    /// Applies one change.
+    pub async fn apply(&mut self, write: &Write, now: Timestamp) -> StoreResult<()> {
+        match write {
+            Write::Instance(instance) => self.put_instance(instance).await,
+            Write::Endpoint(host, endpoint) => self.put_endpoint(host, endpoint).await,
+            Write::RemoveEndpoint(cluster) => self.remove_endpoint(cluster).await,
+            Write::RemoveInstances(cluster) => self.remove_instances(cluster).await,
+            Write::Wish(cluster, wish) => self.set_wish(cluster, *wish, now).await,
+            Write::Term(cluster, term) => self.raise_term(cluster, *term).await,
+            Write::Spec(cluster, spec) => self.set_spec(cluster, spec, now).await,
+            Write::CreationFailed(cluster, why) => self.set_creation_failed(cluster, why, now).await,
+            Write::Gone(cluster) => self.set_gone(cluster, now).await,
+            Write::ForgetSecret(secret) => self.forget_secret(secret).await,
+            Write::Observed(instance, observed) => self.observe_instance(instance, observed, now).await,
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Clusters.
+
+use crate::statement::statements;
+use crate::{Rows, StoreError, StoreResult, UnitOfWork, failed};
+use moorage_domain::cluster::{Cluster, ClusterSpec, Wish};
+use moorage_domain::decide::status::{StatusInput, decide};
+use moorage_domain::engine::{EngineName, Version};
+use moorage_domain::service_state::ServiceState;
+use moorage_domain::{ClusterId, HostId, OperationId, ProjectId, Timestamp};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+macro_rules! select_cluster {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id, c.project_id, c.host_id, c.name, c.engine, c.version, c.wish, c.term, c.spec, c.state, c.state_reason, ",
+            "c.created_at, c.created_by, c.modified_at, c.modified_by, l.operation_id ",
+            "FROM cluster c LEFT JOIN cluster_lock l ON l.cluster_id = c.id ",
+            $rest
+        )
+    };
+}
+macro_rules! filter {
+    () => {
+        concat!(
+            "WHERE c.project_id = $1 AND c.gone_at IS NULL ",
+            "AND (CAST($2 AS TEXT) IS NULL OR c.engine = $2) AND (CAST($3 AS TEXT) IS NULL OR c.name = $3) ",
+            "AND (CAST($4 AS TEXT) IS NULL OR c.state = $4) AND (CAST($5 AS TEXT) IS NULL OR c.database_name = $5) "
+        )
+    };
+}
+macro_rules! page {
+    ($order:literal) => {
+        concat!(select_cluster!(""), filter!(), "ORDER BY ", $order, ", c.id LIMIT $6 OFFSET $7")
+    };
+}
+
+statements! {
+    INSERT = "INSERT INTO cluster (id, project_id, host_id, name, engine, version, wish, term, spec, database_name, state, created_at, created_by, modified_at, modified_by)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12, $13)";
+    GET = select_cluster!("WHERE c.id = $1 AND c.gone_at IS NULL");
+    GET_IN_PROJECT = select_cluster!("WHERE c.project_id = $1 AND c.id = $2 AND c.gone_at IS NULL");
+    GET_BY_NAME = select_cluster!("WHERE c.project_id = $1 AND c.name = $2 AND c.gone_at IS NULL");
+    ALL_OF_HOST = select_cluster!("WHERE c.host_id = $1 AND c.gone_at IS NULL ORDER BY c.id");
+    COUNT = concat!("SELECT count(*) AS n FROM cluster c ", filter!());
+    PAGE_NAME_ASC = page!("c.name ASC");
+    PAGE_NAME_DESC = page!("c.name DESC");
+    PAGE_STATE_ASC = page!("c.state ASC");
+    PAGE_STATE_DESC = page!("c.state DESC");
+    PAGE_CREATED_ASC = page!("c.created_at ASC");
+    PAGE_CREATED_DESC = page!("c.created_at DESC");
+    SET_WISH = "UPDATE cluster SET wish = $2, modified_at = $3 WHERE id = $1";
+    SET_TERM = "UPDATE cluster SET term = $2 WHERE id = $1 AND term < $2";
+    SET_SPEC = "UPDATE cluster SET spec = $2, modified_at = $3 WHERE id = $1";
+    SET_MODIFIED_BY = "UPDATE cluster SET modified_by = $2, modified_at = $3 WHERE id = $1";
+    SET_CREATION_FAILED = "UPDATE cluster SET creation_failed = $2, modified_at = $3 WHERE id = $1";
+    SET_GONE = "UPDATE cluster SET wish = 'gone', state = 'TERMINATED', gone_at = $2, modified_at = $2 WHERE id = $1 AND gone_at IS NULL";
+    STATUS_INPUT = "SELECT wish, creation_failed, state, state_reason FROM cluster WHERE id = $1 AND gone_at IS NULL";
+    SET_STATE = "UPDATE cluster SET state = $2, state_reason = $3 WHERE id = $1";
+}
+
+/// A cluster to be inserted.
+#[derive(Debug)]
+pub struct NewCluster<'a> {
+    /// The row; state, reason and operation are ignored.
+    pub cluster: &'a Cluster,
+}
+
+/// Order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterSort {
+    /// By name.
+    Name,
+    /// By state.
+    State,
+    /// By time of creation.
+    CreatedAt,
+}
+
+/// Which clusters of a project.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterFilter {
+    /// Only this engine.
+    pub engine: Option<EngineName>,
+    /// Only this name.
+    pub name: Option<String>,
+    /// Only this state.
+    pub state: Option<ServiceState>,
+    /// Only this first database.
+    pub database_name: Option<String>,
+}
+
+/// A page and the total.
+#[derive(Clone, Debug)]
+pub struct ClusterPage {
+    /// Rows of the page.
+    pub rows: Vec<Cluster>,
+    /// Rows in all.
+    pub total: u64,
+}
+
+pub(crate) fn unreadable(what: &'static str, why: impl ToString) -> StoreError {
+    StoreError::Unreadable { what, why: why.to_string() }
+}
+
+fn read(row: &SqliteRow) -> StoreResult<Cluster> {
+    let broken = |e: sqlx::Error| unreadable("cluster", e);
+    let text = |name: &str| row.try_get::<String, _>(name).map_err(broken);
+    let number = |name: &str| row.try_get::<i64, _>(name).map_err(broken);
+    let spec: ClusterSpec = serde_json::from_str(&text("spec")?).map_err(|e| unreadable("cluster specification", e))?;
+    Ok(Cluster {
+        id: ClusterId::parse(&text("id")?).map_err(|e| unreadable("cluster", e))?,
+        project: ProjectId::parse(&text("project_id")?).map_err(|e| unreadable("cluster", e))?,
+        host: HostId::parse(&text("host_id")?).map_err(|e| unreadable("cluster", e))?,
+        name: text("name")?,
+        engine: EngineName::parse(&text("engine")?).ok_or_else(|| unreadable("cluster", "unknown engine"))?,
+        version: Version::parse(&text("version")?).map_err(|e| unreadable("cluster", e))?,
+        wish: Wish::parse(&text("wish")?).ok_or_else(|| unreadable("cluster", "unknown wish"))?,
+        term: u64::try_from(number("term")?).unwrap_or(0),
+        spec,
+        state: ServiceState::parse(&text("state")?).ok_or_else(|| unreadable("cluster", "unknown state"))?,
+        state_reason: row.try_get("state_reason").map_err(broken)?,
+        operation: row.try_get::<Option<String>, _>("operation_id").map_err(broken)?.and_then(|id| OperationId::parse(&id).ok()),
+        created_at: Timestamp(number("created_at")?),
+        created_by: text("created_by")?,
+        modified_at: Timestamp(number("modified_at")?),
+        modified_by: text("modified_by")?,
+    })
+}
+
+/// Queries about clusters.
+#[allow(async_fn_in_trait)]
+pub trait Clusters: Rows {
+    /// The live cluster with this identifier, whoever's it is.
+    async fn cluster(&mut self, id: &ClusterId) -> StoreResult<Option<Cluster>> {
+        let row = sqlx::query(GET).bind(id.as_str()).fetch_optional(self.connection()).await.map_err(failed("reading a cluster"))?;
+        row.as_ref().map(read).transpose()
+    }
+    /// The project's live cluster with this identifier.
+    async fn cluster_of(&mut self, project: &ProjectId, id: &str) -> StoreResult<Option<Cluster>> {
+        let query = sqlx::query(GET_IN_PROJECT).bind(project.as_str()).bind(id);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("reading a cluster"))?;
+        row.as_ref().map(read).transpose()
+    }
+    /// The project's live cluster with this name.
+    async fn cluster_named(&mut self, project: &ProjectId, name: &str) -> StoreResult<Option<Cluster>> {
+        let query = sqlx::query(GET_BY_NAME).bind(project.as_str()).bind(name);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("reading a cluster"))?;
+        row.as_ref().map(read).transpose()
+    }
+    /// Every live cluster of a host.
+    async fn clusters_of_host(&mut self, host: &HostId) -> StoreResult<Vec<Cluster>> {
+        let rows = sqlx::query(ALL_OF_HOST).bind(host.as_str()).fetch_all(self.connection()).await.map_err(failed("listing clusters"))?;
+        rows.iter().map(read).collect()
+    }
+    /// A page of a project's live clusters.
+    async fn clusters_page(
+        &mut self,
+        project: &ProjectId,
+        filter: &ClusterFilter,
+        sort: ClusterSort,
+        descending: bool,
+        offset: u64,
+        limit: u64,
+    ) -> StoreResult<ClusterPage> {
+        let statement = match (sort, descending) {
+            (ClusterSort::Name, false) => PAGE_NAME_ASC,
+            (ClusterSort::Name, true) => PAGE_NAME_DESC,
+            (ClusterSort::State, false) => PAGE_STATE_ASC,
+            (ClusterSort::State, true) => PAGE_STATE_DESC,
+            (ClusterSort::CreatedAt, false) => PAGE_CREATED_ASC,
+            (ClusterSort::CreatedAt, true) => PAGE_CREATED_DESC,
+        };
+        let engine = filter.engine.map(EngineName::as_str);
+        let state = filter.state.map(ServiceState::as_str);
+        let total: i64 = sqlx::query(COUNT)
+            .bind(project.as_str())
+            .bind(engine)
+            .bind(&filter.name)
+            .bind(state)
+            .bind(&filter.database_name)
+            .fetch_one(self.connection())
+            .await
+            .and_then(|row| row.try_get("n"))
+            .map_err(failed("counting clusters"))?;
+        let rows = sqlx::query(statement)
+            .bind(project.as_str())
+            .bind(engine)
+            .bind(&filter.name)
+            .bind(state)
+            .bind(&filter.database_name)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+            .fetch_all(self.connection())
+            .await
+            .map_err(failed("listing clusters"))?;
+        Ok(ClusterPage { rows: rows.iter().map(read).collect::<StoreResult<_>>()?, total: u64::try_from(total).unwrap_or(0) })
+    }
+}
+impl<R: Rows> Clusters for R {}
+
+impl UnitOfWork {
+    /// Inserts a cluster; its state is projected when the operation that makes it is submitted.
+    pub async fn insert_cluster(&mut self, new: &NewCluster<'_>) -> StoreResult<()> {
+        let cluster = new.cluster;
+        let spec = serde_json::to_string(&cluster.spec).map_err(|e| unreadable("cluster specification", e))?;
+        sqlx::query(INSERT)
+            .bind(cluster.id.as_str())
+            .bind(cluster.project.as_str())
+            .bind(cluster.host.as_str())
+            .bind(&cluster.name)
+            .bind(cluster.engine.as_str())
+            .bind(cluster.version.to_string())
+            .bind(cluster.wish.as_str())
+            .bind(i64::try_from(cluster.term).unwrap_or(i64::MAX))
+            .bind(spec)
+            .bind(&cluster.spec.database.name)
+            .bind(cluster.state.as_str())
+            .bind(cluster.created_at.0)
+            .bind(&cluster.created_by)
+            .execute(self.connection())
+            .await
+            .map_err(failed("inserting a cluster"))?;
+        Ok(())
+    }
+
+    /// Remembers who asked for a change.
+    pub async fn set_modified_by(&mut self, cluster: &ClusterId, by: &str, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(SET_MODIFIED_BY).bind(cluster.as_str()).bind(by).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("noting who changed a cluster"))?;
+        Ok(())
+    }
+
+    /// Recomputes the projected state from its inputs, in the transaction that changed them (decisions 19).
+    pub async fn project_state(&mut self, cluster: &ClusterId) -> StoreResult<()> {
+        let found = sqlx::query(STATUS_INPUT).bind(cluster.as_str()).fetch_optional(self.connection()).await;
+        let Some(row) = found.map_err(failed("reading a cluster"))? else { return Ok(()) };
+        let wish: String = row.get("wish");
+        let creation_failed: Option<String> = row.get("creation_failed");
+        let before: (String, Option<String>) = (row.get("state"), row.get("state_reason"));
+        let holder = crate::Operations::holder(self, cluster).await?;
+        let observed: Vec<_> = crate::Instances::instances_of(self, cluster).await?.into_iter().map(|i| i.observed).collect();
+        let (state, reason) = decide(&StatusInput {
+            wish: Wish::parse(&wish).ok_or_else(|| unreadable("cluster", "unknown wish"))?,
+            holder,
+            creation_failed: creation_failed.as_deref(),
+            instances: &observed,
+        });
+        if (state.as_str(), &reason) != (before.0.as_str(), &before.1) {
+            let query = sqlx::query(SET_STATE).bind(cluster.as_str()).bind(state.as_str()).bind(&reason);
+            query.execute(self.connection()).await.map_err(failed("projecting a cluster's state"))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn set_wish(&mut self, cluster: &ClusterId, wish: Wish, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(SET_WISH).bind(cluster.as_str()).bind(wish.as_str()).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("changing a cluster's wish"))?;
+        Ok(())
+    }
+    pub(crate) async fn raise_term(&mut self, cluster: &ClusterId, term: u64) -> StoreResult<()> {
+        let query = sqlx::query(SET_TERM).bind(cluster.as_str()).bind(i64::try_from(term).unwrap_or(i64::MAX));
+        query.execute(self.connection()).await.map_err(failed("raising a cluster's term"))?;
+        Ok(())
+    }
+    pub(crate) async fn set_spec(&mut self, cluster: &ClusterId, spec: &ClusterSpec, now: Timestamp) -> StoreResult<()> {
+        let text = serde_json::to_string(spec).map_err(|e| unreadable("cluster specification", e))?;
+        let query = sqlx::query(SET_SPEC).bind(cluster.as_str()).bind(text).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("changing a cluster's specification"))?;
+        Ok(())
+    }
+    pub(crate) async fn set_creation_failed(&mut self, cluster: &ClusterId, why: &str, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(SET_CREATION_FAILED).bind(cluster.as_str()).bind(why).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("noting a failed creation"))?;
+        Ok(())
+    }
+    pub(crate) async fn set_gone(&mut self, cluster: &ClusterId, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(SET_GONE).bind(cluster.as_str()).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("noting that a cluster is gone"))?;
+        Ok(())
+    }
+}

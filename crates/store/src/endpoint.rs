@@ -1,0 +1,65 @@
+//! Endpoints.
+
+use crate::cluster::unreadable;
+use crate::statement::statements;
+use crate::{Rows, StoreResult, UnitOfWork, failed};
+use moorage_domain::instance::Endpoint;
+use moorage_domain::{ClusterId, HostId};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+
+statements! {
+    UPSERT = "INSERT INTO endpoint (cluster_id, host_id, address, port) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (cluster_id) DO UPDATE SET host_id = excluded.host_id, address = excluded.address, port = excluded.port";
+    OF_CLUSTER = "SELECT cluster_id, address, port FROM endpoint WHERE cluster_id = $1";
+    TAKEN = "SELECT address FROM endpoint WHERE host_id = $1";
+    REMOVE = "DELETE FROM endpoint WHERE cluster_id = $1";
+}
+
+fn read(row: &SqliteRow) -> StoreResult<Endpoint> {
+    Ok(Endpoint {
+        cluster: ClusterId::parse(row.get("cluster_id")).map_err(|e| unreadable("endpoint", e))?,
+        address: row.get::<String, _>("address").parse().map_err(|e| unreadable("endpoint", e))?,
+        port: u16::try_from(row.get::<i64, _>("port")).map_err(|e| unreadable("endpoint", e))?,
+    })
+}
+
+/// Queries about endpoints.
+#[allow(async_fn_in_trait)]
+pub trait Endpoints: Rows {
+    /// A cluster's endpoint.
+    async fn endpoint_of(&mut self, cluster: &ClusterId) -> StoreResult<Option<Endpoint>> {
+        let row = sqlx::query(OF_CLUSTER)
+            .bind(cluster.as_str())
+            .fetch_optional(self.connection())
+            .await
+            .map_err(failed("reading an endpoint"))?;
+        row.as_ref().map(read).transpose()
+    }
+    /// Addresses in use on a host.
+    async fn taken_addresses(&mut self, host: &HostId) -> StoreResult<HashSet<Ipv4Addr>> {
+        let rows = sqlx::query(TAKEN).bind(host.as_str()).fetch_all(self.connection()).await.map_err(failed("reading used addresses"))?;
+        rows.iter().map(|row| row.get::<String, _>("address").parse().map_err(|e| unreadable("endpoint", e))).collect()
+    }
+}
+impl<R: Rows> Endpoints for R {}
+
+impl UnitOfWork {
+    pub(crate) async fn put_endpoint(&mut self, host: &HostId, endpoint: &Endpoint) -> StoreResult<()> {
+        sqlx::query(UPSERT)
+            .bind(endpoint.cluster.as_str())
+            .bind(host.as_str())
+            .bind(endpoint.address.to_string())
+            .bind(i64::from(endpoint.port))
+            .execute(self.connection())
+            .await
+            .map_err(failed("writing an endpoint"))?;
+        Ok(())
+    }
+    pub(crate) async fn remove_endpoint(&mut self, cluster: &ClusterId) -> StoreResult<()> {
+        sqlx::query(REMOVE).bind(cluster.as_str()).execute(self.connection()).await.map_err(failed("removing an endpoint"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,616 @@
+//! Operations: their rows, timelines and locks, and named leases.
+//!
+//! An operation holds its cluster's lock from the transaction that starts it to the one that ends it; the lock belongs to
+//! the row and not to a process, so a crash releases nothing and needs nothing. `lease_epoch` grows with every claim and
+//! every commit: whoever commits under an older one has been overtaken and is refused.
+
+use crate::cluster::unreadable;
+use crate::statement::statements;
+use crate::{Rows, StoreError, StoreResult, UnitOfWork, Write, failed};
+use moorage_domain::cluster::Cluster;
+use moorage_domain::decide::status::Holder;
+use moorage_domain::operation::{OperationEvent, OperationStatus, OperationView};
+use moorage_domain::{ClusterId, HostId, OperationId, Problem, ProblemCode, ProjectId, SecretId, Timestamp};
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+macro_rules! columns {
+    () => {
+        "id, kind, cluster_id, request, step, state, status, outcome, decision, attempt, failing_since, waiting_for, run_at, deadline_at, \
+         lease_epoch, cancel_requested_at, problem, created_at "
+    };
+}
+macro_rules! claimable {
+    () => {
+        "finished_at IS NULL AND status IN ('running', 'cleaning-up') "
+    };
+}
+// A changed value, so that whoever holds the operation notices, and one that is due now.
+macro_rules! nudged {
+    () => {
+        "CASE WHEN run_at <= $2 THEN run_at - 1 ELSE $2 END "
+    };
+}
+macro_rules! select_view {
+    ($rest:literal) => {
+        concat!(
+            "SELECT o.id, o.kind, o.cluster_id, o.status, o.step, o.attempt, o.waiting_for, o.problem, o.requested_by, o.created_at, o.finished_at ",
+            "FROM operation o JOIN cluster c ON c.id = o.cluster_id WHERE c.project_id = $1 ",
+            $rest
+        )
+    };
+}
+
+statements! {
+    INSERT = "INSERT INTO operation (id, kind, cluster_id, host_id, request, step, state, status, attempt, run_at, lease_until, lease_epoch, secret_ids,
+        requested_by, idempotency_key, version_started, created_at) VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, 1, $8, 0, 0, $9, $10, $11, $12, $8)";
+    INSERT_EVENT = "INSERT INTO operation_event (operation_id, seq, at, step, kind, detail)
+        SELECT CAST($1 AS TEXT), coalesce(max(seq), 0) + 1, CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT)
+        FROM operation_event WHERE operation_id = $1";
+    LOCK = "INSERT INTO cluster_lock (cluster_id, operation_id) VALUES ($1, $2) ON CONFLICT (cluster_id) DO NOTHING";
+    UNLOCK = "DELETE FROM cluster_lock WHERE cluster_id = $1 AND operation_id = $2";
+    HOLDER = "SELECT o.kind, o.status FROM cluster_lock l JOIN operation o ON o.id = l.operation_id WHERE l.cluster_id = $1";
+    START_QUEUED = "UPDATE operation SET status = 'running', run_at = $2 WHERE id =
+        (SELECT id FROM operation WHERE cluster_id = $1 AND status = 'queued' ORDER BY created_at, id LIMIT 1) RETURNING id, step";
+    GET = concat!("SELECT ", columns!(), "FROM operation WHERE id = $1");
+    DUE = concat!("SELECT ", columns!(), "FROM operation WHERE host_id = $1 AND run_at <= $2 AND ", claimable!(), "ORDER BY run_at LIMIT $3");
+    CLAIM = concat!("UPDATE operation SET lease_owner = $3, lease_until = $4, lease_epoch = lease_epoch + 1 WHERE id = (SELECT id FROM operation
+        WHERE host_id = $1 AND run_at <= $2 AND lease_until <= $2 AND ", claimable!(), "ORDER BY run_at LIMIT 1) AND lease_until <= $2 RETURNING ",
+        columns!());
+    RENEW = "UPDATE operation SET lease_until = $3 WHERE id = $1 AND lease_epoch = $2 AND finished_at IS NULL";
+    RELEASE = "UPDATE operation SET lease_owner = NULL, lease_until = 0 WHERE host_id = $1 AND lease_owner = $2 AND finished_at IS NULL";
+    FREE_LEASES = "UPDATE operation SET lease_owner = NULL, lease_until = 0 WHERE host_id = $1 AND lease_until > 0 AND finished_at IS NULL";
+    NEXT_DUE = concat!("SELECT min(CASE WHEN lease_until > run_at THEN lease_until ELSE run_at END) AS due FROM operation
+        WHERE host_id = $1 AND (run_at > $2 OR lease_until > $2) AND ", claimable!());
+    COMMIT_STEP = "UPDATE operation SET step = $3, state = $4, status = $5, outcome = $6, decision = NULL, attempt = $7, failing_since = $8,
+        waiting_for = $9, run_at = CASE WHEN run_at = $10 THEN $11 ELSE run_at END, deadline_at = $12, lease_owner = $13, lease_until = $14,
+        cancel_requested_at = CASE WHEN cancel_requested_at = $15 THEN NULL ELSE cancel_requested_at END, problem = $16, finished_at = $17,
+        lease_epoch = lease_epoch + 1 WHERE id = $1 AND lease_epoch = $2 AND finished_at IS NULL
+        RETURNING run_at, lease_epoch, cancel_requested_at, secret_ids";
+    NUDGE = concat!("UPDATE operation SET run_at = ", nudged!(), "WHERE cluster_id = $1 AND ", claimable!());
+    REQUEST_CANCEL = concat!("UPDATE operation SET cancel_requested_at = coalesce(cancel_requested_at, $2), run_at = ", nudged!(),
+        "WHERE id = $1 AND finished_at IS NULL AND outcome IS NULL RETURNING status, step, cluster_id");
+    GO_ON = "UPDATE operation SET status = CASE WHEN outcome IS NULL THEN 'running' ELSE 'cleaning-up' END, decision = $3, run_at = $2, attempt = 1,
+        failing_since = NULL, waiting_for = NULL, problem = CASE WHEN outcome IS NULL THEN NULL ELSE problem END, lease_epoch = lease_epoch + 1
+        WHERE id = $1 AND status = 'needs-operator' RETURNING step, cluster_id";
+    ROLL_BACK = "UPDATE operation SET decision = CASE WHEN outcome IS NULL THEN 'roll-back' ELSE NULL END, outcome = coalesce(outcome, 'failed'),
+        status = 'cleaning-up', run_at = $2, attempt = 1, failing_since = NULL, waiting_for = NULL, lease_epoch = lease_epoch + 1
+        WHERE id = $1 AND status = 'needs-operator' RETURNING step, cluster_id";
+    END = "UPDATE operation SET status = $3, finished_at = $2, problem = coalesce(problem, $4), decision = NULL, lease_owner = NULL, lease_until = 0,
+        lease_epoch = lease_epoch + 1 WHERE id = $1 AND status = $5 RETURNING step, cluster_id, secret_ids";
+    REWRITE_STATE = "UPDATE operation SET state = $2, lease_epoch = lease_epoch + 1 WHERE id = $1 AND finished_at IS NULL";
+    FORGET = "DELETE FROM secret WHERE id = $1";
+    VIEW = select_view!("AND o.id = $2");
+    VIEWS = select_view!("AND (CAST($2 AS TEXT) IS NULL OR o.cluster_id = $2) AND (CAST($3 AS TEXT) IS NULL OR o.status = $3)
+        ORDER BY o.created_at DESC, o.id DESC LIMIT $4 OFFSET $5");
+    EVENTS = "SELECT at, step, kind, detail FROM operation_event WHERE operation_id = $1 ORDER BY seq";
+    TAKE_LEASE = "INSERT INTO lease (name, holder, until, epoch) VALUES ($1, $2, $3, 1) ON CONFLICT (name) DO UPDATE
+        SET holder = excluded.holder, until = excluded.until, epoch = CASE WHEN lease.holder = excluded.holder THEN lease.epoch ELSE lease.epoch + 1 END
+        WHERE lease.holder = excluded.holder OR lease.until <= $4 RETURNING epoch";
+    DROP_LEASE = "UPDATE lease SET until = 0 WHERE name = $1 AND holder = $2";
+}
+
+/// The step of an operation that has not begun its first one.
+pub const NOT_BEGUN: &str = "not-begun";
+
+/// An operation to be submitted.
+#[derive(Debug)]
+pub struct NewOperation<'a, R> {
+    id: &'a OperationId,
+    kind: &'a str,
+    cluster: &'a ClusterId,
+    host: &'a HostId,
+    request: &'a R,
+    secrets: &'a [SecretId],
+    requested_by: &'a str,
+    idempotency_key: Option<&'a str>,
+    now: Timestamp,
+}
+
+impl<'a, R: Serialize + Sync> NewOperation<'a, R> {
+    /// An operation of this kind on a cluster; it belongs to the cluster's host.
+    pub fn new(id: &'a OperationId, kind: &'a str, cluster: &'a Cluster, request: &'a R, requested_by: &'a str, now: Timestamp) -> Self {
+        let (cluster, host) = (&cluster.id, &cluster.host);
+        Self { id, kind, cluster, host, request, secrets: &[], requested_by, idempotency_key: None, now }
+    }
+    /// Secrets that live as long as the operation: however it ends, they are erased in the transaction that ends it.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: &'a [SecretId]) -> Self {
+        self.secrets = secrets;
+        self
+    }
+    /// The key by which a repeated request is recognised.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: &'a str) -> Self {
+        self.idempotency_key = Some(key);
+        self
+    }
+}
+
+/// The answer to a submission that does not queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// It holds the cluster's lock and is due.
+    Started,
+    /// Another operation holds the cluster; nothing was inserted.
+    Busy {
+        /// The kind of the one that does.
+        holder: String,
+    },
+}
+
+/// What an operator decided about the step an operation is at; the runner carries it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on after the step as if it had succeeded.
+    Resume,
+    /// Take the clean-up path.
+    RollBack,
+}
+
+/// What the runner needs of an operation.
+#[derive(Clone, Debug)]
+pub struct OperationRow {
+    /// Identifier.
+    pub id: OperationId,
+    /// Kind.
+    pub kind: String,
+    /// Cluster.
+    pub cluster: ClusterId,
+    /// The request as JSON.
+    pub request: String,
+    /// The step it is at.
+    pub step: String,
+    /// The state as JSON.
+    pub state: String,
+    /// Where it stands.
+    pub status: OperationStatus,
+    /// What it will end as once it has cleaned up; none while it goes forward.
+    pub outcome: Option<OperationStatus>,
+    /// What an operator decided and nobody carried out yet.
+    pub decision: Option<Decision>,
+    /// Which try of the step comes next, from 1.
+    pub attempt: u32,
+    /// Since when the step has been failing.
+    pub failing_since: Option<Timestamp>,
+    /// Why it waits, in public words.
+    pub waiting_for: Option<String>,
+    /// When it is due.
+    pub run_at: Timestamp,
+    /// When it is next said to be late.
+    pub deadline_at: Option<Timestamp>,
+    /// The epoch under which the next commit is accepted.
+    pub epoch: i64,
+    /// When somebody asked to call it off.
+    pub cancel_requested_at: Option<Timestamp>,
+    /// Why it is cleaning up or needs an operator.
+    pub problem: Option<Problem>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+}
+
+/// What a step leaves behind; everything in it is committed together or not at all.
+#[derive(Clone, Debug)]
+pub struct StepCommit<'a> {
+    /// The row as it was read, claimed or last committed.
+    pub row: &'a OperationRow,
+    /// The step it is at now.
+    pub step: &'a str,
+    /// Its state.
+    pub state: &'a str,
+    /// Where it stands; an ended one gives the cluster's lock to the next in the queue.
+    pub status: OperationStatus,
+    /// What it will end as.
+    pub outcome: Option<OperationStatus>,
+    /// Which try comes next.
+    pub attempt: u32,
+    /// Since when the step has been failing.
+    pub failing_since: Option<Timestamp>,
+    /// Why it waits.
+    pub waiting_for: Option<&'a str>,
+    /// When it is due, unless it was nudged since the row was read: then it stays due.
+    pub run_at: Timestamp,
+    /// When it is next said to be late.
+    pub deadline_at: Option<Timestamp>,
+    /// Keeps the lease: its owner and how long.
+    pub lease: Option<(&'a str, Timestamp)>,
+    /// The wish to call it off that was answered, whatever the answer.
+    pub answered_cancel: Option<Timestamp>,
+    /// Why it is cleaning up, needs an operator or failed.
+    pub problem: Option<&'a Problem>,
+    /// Lines of the timeline: step, kind, detail.
+    pub events: &'a [(&'a str, &'a str, String)],
+    /// Domain rows.
+    pub writes: &'a [Write],
+}
+
+/// What a committed row now says.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed {
+    /// When it is due.
+    pub run_at: Timestamp,
+    /// The epoch of the next commit.
+    pub epoch: i64,
+    /// When somebody asked to call it off.
+    pub cancel_requested_at: Option<Timestamp>,
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+fn time(row: &SqliteRow, name: &str) -> Option<Timestamp> {
+    row.get::<Option<i64>, _>(name).map(Timestamp)
+}
+fn cluster_of(row: &SqliteRow) -> StoreResult<ClusterId> {
+    ClusterId::parse(row.get("cluster_id")).map_err(|e| unreadable("operation", e))
+}
+fn id_of(row: &SqliteRow) -> StoreResult<OperationId> {
+    OperationId::parse(row.get("id")).map_err(|e| unreadable("operation", e))
+}
+fn status_of(row: &SqliteRow) -> StoreResult<OperationStatus> {
+    OperationStatus::parse(row.get("status")).ok_or_else(|| unreadable("operation", "unknown status"))
+}
+fn count(row: &SqliteRow, name: &str) -> u32 {
+    u32::try_from(row.get::<i64, _>(name)).unwrap_or(1)
+}
+// An operation whose problem cannot be read still has to be shown and brought to its end.
+fn problem_of(row: &SqliteRow) -> Option<Problem> {
+    let text: String = row.get::<Option<String>, _>("problem")?;
+    Some(serde_json::from_str(&text).unwrap_or_else(|_| Problem::new(ProblemCode::OperationUnreadable, "Its problem was stored by another version.")))
+}
+fn problem_text(problem: Option<&Problem>) -> StoreResult<Option<String>> {
+    problem.map(|problem| serde_json::to_string(problem).map_err(|e| unreadable("problem", e))).transpose()
+}
+
+fn read(row: &SqliteRow) -> StoreResult<OperationRow> {
+    Ok(OperationRow {
+        id: id_of(row)?,
+        kind: row.get("kind"),
+        cluster: cluster_of(row)?,
+        request: row.get("request"),
+        step: row.get("step"),
+        state: row.get("state"),
+        status: status_of(row)?,
+        outcome: row.get::<Option<&str>, _>("outcome").map(|text| OperationStatus::parse(text).unwrap_or(OperationStatus::Failed)),
+        decision: match row.get::<Option<&str>, _>("decision") {
+            Some("resume") => Some(Decision::Resume),
+            Some("roll-back") => Some(Decision::RollBack),
+            _ => None,
+        },
+        attempt: count(row, "attempt"),
+        failing_since: time(row, "failing_since"),
+        waiting_for: row.get("waiting_for"),
+        run_at: Timestamp(row.get("run_at")),
+        deadline_at: time(row, "deadline_at"),
+        epoch: row.get("lease_epoch"),
+        cancel_requested_at: time(row, "cancel_requested_at"),
+        problem: problem_of(row),
+        created_at: Timestamp(row.get("created_at")),
+    })
+}
+
+fn read_view(row: &SqliteRow) -> StoreResult<OperationView> {
+    Ok(OperationView {
+        id: id_of(row)?,
+        kind: row.get("kind"),
+        cluster: cluster_of(row)?,
+        status: status_of(row)?,
+        step: row.get("step"),
+        attempt: count(row, "attempt"),
+        waiting_for: row.get("waiting_for"),
+        problem: problem_of(row),
+        requested_by: row.get("requested_by"),
+        created_at: Timestamp(row.get("created_at")),
+        finished_at: time(row, "finished_at"),
+        events: Vec::new(),
+    })
+}
+
+/// Queries about operations.
+#[allow(async_fn_in_trait)]
+pub trait Operations: Rows {
+    /// The operation that holds a cluster.
+    async fn holder(&mut self, cluster: &ClusterId) -> StoreResult<Option<Holder>> {
+        let query = sqlx::query(HOLDER).bind(cluster.as_str());
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("reading who holds a cluster"))?;
+        row.map(|row| Ok(Holder { kind: row.get("kind"), status: status_of(&row)? })).transpose()
+    }
+    /// An operation as the runner sees it.
+    async fn operation_row(&mut self, id: &OperationId) -> StoreResult<Option<OperationRow>> {
+        let row = sqlx::query(GET).bind(id.as_str()).fetch_optional(self.connection()).await.map_err(failed("reading an operation"))?;
+        row.as_ref().map(read).transpose()
+    }
+    /// Operations of a host that are due, the longest due first, whoever may have claimed them.
+    async fn due_operations(&mut self, host: &HostId, most: u64, now: Timestamp) -> StoreResult<Vec<OperationRow>> {
+        let query = sqlx::query(DUE).bind(host.as_str()).bind(now.0).bind(number(most));
+        let rows = query.fetch_all(self.connection()).await.map_err(failed("looking for due operations"))?;
+        rows.iter().map(read).collect()
+    }
+    /// When the next operation of a host that is not due yet, or due and claimed, can be taken.
+    async fn next_due(&mut self, host: &HostId, now: Timestamp) -> StoreResult<Option<Timestamp>> {
+        let query = sqlx::query(NEXT_DUE).bind(host.as_str()).bind(now.0);
+        let row = query.fetch_one(self.connection()).await.map_err(failed("looking for the next due operation"))?;
+        Ok(time(&row, "due"))
+    }
+    /// An operation on one of the project's clusters (gone ones too), with its timeline.
+    async fn operation_view(&mut self, project: &ProjectId, id: &OperationId) -> StoreResult<Option<OperationView>> {
+        let query = sqlx::query(VIEW).bind(project.as_str()).bind(id.as_str());
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("reading an operation"))?;
+        let Some(mut view) = row.as_ref().map(read_view).transpose()? else { return Ok(None) };
+        view.events = self.operation_events(id).await?;
+        Ok(Some(view))
+    }
+    /// Operations on the project's clusters, newest first, without their timelines.
+    async fn operation_views(
+        &mut self,
+        project: &ProjectId,
+        cluster: Option<&ClusterId>,
+        status: Option<OperationStatus>,
+        offset: u64,
+        limit: u64,
+    ) -> StoreResult<Vec<OperationView>> {
+        let query = sqlx::query(VIEWS)
+            .bind(project.as_str())
+            .bind(cluster.map(ClusterId::as_str))
+            .bind(status.map(OperationStatus::as_str))
+            .bind(number(limit))
+            .bind(number(offset));
+        let rows = query.fetch_all(self.connection()).await.map_err(failed("listing operations"))?;
+        rows.iter().map(read_view).collect()
+    }
+    /// An operation's timeline, oldest first.
+    async fn operation_events(&mut self, id: &OperationId) -> StoreResult<Vec<OperationEvent>> {
+        let rows = sqlx::query(EVENTS).bind(id.as_str()).fetch_all(self.connection()).await.map_err(failed("reading a timeline"))?;
+        let event = |row: &SqliteRow| OperationEvent {
+            at: Timestamp(row.get("at")),
+            step: row.get("step"),
+            kind: row.get("kind"),
+            detail: row.get("detail"),
+        };
+        Ok(rows.iter().map(event).collect())
+    }
+}
+impl<R: Rows> Operations for R {}
+
+impl UnitOfWork {
+    /// Submits an operation and takes the cluster's lock for it; refused while another holds it. The cluster's state is
+    /// projected.
+    pub async fn submit<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<Submitted> {
+        if let Some(holder) = self.holder(new.cluster).await? {
+            return Ok(Submitted::Busy { holder: holder.kind });
+        }
+        self.insert_operation(new, OperationStatus::Running).await?;
+        Ok(Submitted::Started)
+    }
+
+    /// Submits an operation; while another holds the cluster it waits for its turn. True when it started at once.
+    pub async fn submit_or_queue<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<bool> {
+        let free = self.holder(new.cluster).await?.is_none();
+        self.insert_operation(new, if free { OperationStatus::Running } else { OperationStatus::Queued }).await?;
+        Ok(free)
+    }
+
+    async fn insert_operation<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>, status: OperationStatus) -> StoreResult<()> {
+        let request = serde_json::to_string(new.request).map_err(|e| unreadable("request", e))?;
+        let secrets = serde_json::to_string(new.secrets).map_err(|e| unreadable("list of secrets", e))?;
+        sqlx::query(INSERT)
+            .bind(new.id.as_str())
+            .bind(new.kind)
+            .bind(new.cluster.as_str())
+            .bind(new.host.as_str())
+            .bind(request)
+            .bind(NOT_BEGUN)
+            .bind(status.as_str())
+            .bind(new.now.0)
+            .bind(secrets)
+            .bind(new.requested_by)
+            .bind(new.idempotency_key)
+            .bind(env!("CARGO_PKG_VERSION"))
+            .execute(self.connection())
+            .await
+            .map_err(failed("submitting an operation"))?;
+        if status == OperationStatus::Queued {
+            return self.event(new.id, NOT_BEGUN, "note", "Waits for the operation that holds the cluster.", new.now).await;
+        }
+        self.lock(new.cluster, new.id).await?;
+        self.event(new.id, NOT_BEGUN, "started", &format!("Asked for by {}.", new.requested_by), new.now).await?;
+        self.project_state(new.cluster).await
+    }
+
+    async fn lock(&mut self, cluster: &ClusterId, operation: &OperationId) -> StoreResult<()> {
+        let query = sqlx::query(LOCK).bind(cluster.as_str()).bind(operation.as_str());
+        let done = query.execute(self.connection()).await.map_err(failed("locking a cluster"))?;
+        if done.rows_affected() == 0 { Err(StoreError::Taken { what: "cluster_lock" }) } else { Ok(()) }
+    }
+
+    async fn event(&mut self, id: &OperationId, step: &str, kind: &str, detail: &str, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(INSERT_EVENT).bind(id.as_str()).bind(now.0).bind(step).bind(kind).bind(detail);
+        query.execute(self.connection()).await.map_err(failed("writing a timeline"))?;
+        Ok(())
+    }
+
+    /// Claims the operation of a host that has been due longest and that nobody holds, until `until`.
+    pub async fn claim(&mut self, host: &HostId, owner: &str, until: Timestamp, now: Timestamp) -> StoreResult<Option<OperationRow>> {
+        let query = sqlx::query(CLAIM).bind(host.as_str()).bind(now.0).bind(owner).bind(until.0);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("claiming an operation"))?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Holds a claimed operation for longer; `LeaseLost` when somebody else has it by now.
+    pub async fn renew(&mut self, row: &OperationRow, until: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(RENEW).bind(row.id.as_str()).bind(row.epoch).bind(until.0);
+        let done = query.execute(self.connection()).await.map_err(failed("renewing a lease"))?;
+        if done.rows_affected() == 0 { Err(StoreError::LeaseLost) } else { Ok(()) }
+    }
+
+    /// Gives back every operation of a host that `owner` holds.
+    pub async fn release(&mut self, host: &HostId, owner: &str) -> StoreResult<()> {
+        let query = sqlx::query(RELEASE).bind(host.as_str()).bind(owner);
+        query.execute(self.connection()).await.map_err(failed("releasing leases"))?;
+        Ok(())
+    }
+
+    /// Frees every claim on a host's operations: for a process that knows itself to be the only one.
+    pub async fn free_leases(&mut self, host: &HostId) -> StoreResult<u64> {
+        let query = sqlx::query(FREE_LEASES).bind(host.as_str());
+        Ok(query.execute(self.connection()).await.map_err(failed("freeing leases"))?.rows_affected())
+    }
+
+    /// Commits what a step leaves behind; `LeaseLost` when another commit or claim came in between. An operation that ends
+    /// releases its lock, erases its secrets and starts the next one in the queue. The cluster's state is projected where
+    /// its inputs changed.
+    pub async fn commit_step(&mut self, step: &StepCommit<'_>, now: Timestamp) -> StoreResult<Committed> {
+        let row = step.row;
+        let (owner, until) = step.lease.unzip();
+        let updated = sqlx::query(COMMIT_STEP)
+            .bind(row.id.as_str())
+            .bind(row.epoch)
+            .bind(step.step)
+            .bind(step.state)
+            .bind(step.status.as_str())
+            .bind(step.outcome.map(OperationStatus::as_str))
+            .bind(i64::from(step.attempt))
+            .bind(step.failing_since.map(|at| at.0))
+            .bind(step.waiting_for)
+            .bind(row.run_at.0)
+            .bind(step.run_at.0)
+            .bind(step.deadline_at.map(|at| at.0))
+            .bind(owner)
+            .bind(until.map_or(0, |until| until.0))
+            .bind(step.answered_cancel.map(|at| at.0))
+            .bind(problem_text(step.problem)?)
+            .bind(step.status.ended().then_some(now.0))
+            .fetch_optional(self.connection())
+            .await
+            .map_err(failed("committing a step"))?
+            .ok_or(StoreError::LeaseLost)?;
+        for (at, kind, detail) in step.events {
+            self.event(&row.id, at, kind, detail, now).await?;
+        }
+        for write in step.writes {
+            self.apply(write, now).await?;
+        }
+        if step.status.ended() {
+            self.ended(&row.id, &row.cluster, updated.get("secret_ids"), now).await?;
+        } else if step.status != row.status || !step.writes.is_empty() {
+            self.project_state(&row.cluster).await?;
+        }
+        Ok(Committed {
+            run_at: Timestamp(updated.get("run_at")),
+            epoch: updated.get("lease_epoch"),
+            cancel_requested_at: time(&updated, "cancel_requested_at"),
+        })
+    }
+
+    async fn ended(&mut self, id: &OperationId, cluster: &ClusterId, secrets: &str, now: Timestamp) -> StoreResult<()> {
+        for secret in serde_json::from_str::<Vec<String>>(secrets).map_err(|e| unreadable("list of secrets", e))? {
+            sqlx::query(FORGET).bind(secret).execute(self.connection()).await.map_err(failed("forgetting a secret"))?;
+        }
+        let query = sqlx::query(UNLOCK).bind(cluster.as_str()).bind(id.as_str());
+        let unlocked = query.execute(self.connection()).await.map_err(failed("unlocking a cluster"))?.rows_affected() > 0;
+        if unlocked {
+            let query = sqlx::query(START_QUEUED).bind(cluster.as_str()).bind(now.0);
+            let next = query.fetch_optional(self.connection()).await.map_err(failed("starting the next operation"))?;
+            if let Some(next) = next {
+                let id = id_of(&next)?;
+                self.lock(cluster, &id).await?;
+                self.event(&id, next.get("step"), "started", "The cluster is free.", now).await?;
+            }
+        }
+        self.project_state(cluster).await
+    }
+
+    /// Makes a cluster's operation due now, so that it looks at the world again. The caller wakes the runner after its commit.
+    pub async fn nudge(&mut self, cluster: &ClusterId, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(NUDGE).bind(cluster.as_str()).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("nudging an operation"))?;
+        Ok(())
+    }
+
+    /// Asks an operation to stop and clean up: one in the queue ends at once, a running one is asked before its next step.
+    /// False when it has ended or is already cleaning up.
+    pub async fn request_cancel(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
+        let query = sqlx::query(REQUEST_CANCEL).bind(id.as_str()).bind(now.0);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("calling off an operation"))?;
+        let Some(row) = row else { return Ok(false) };
+        if status_of(&row)? == OperationStatus::Queued {
+            let problem = Problem::new(ProblemCode::OperationCancelled, "The operation was called off before it began.");
+            return self.end(id, OperationStatus::Queued, OperationStatus::Cancelled, &problem, now).await;
+        }
+        self.event(id, row.get("step"), "note", "Somebody asked to call it off.", now).await?;
+        Ok(true)
+    }
+
+    /// An operator's decision: the step is tried again. False when the operation does not wait for an operator.
+    pub async fn retry_step(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
+        let query = sqlx::query(GO_ON).bind(id.as_str()).bind(now.0).bind(None::<&str>);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("retrying a step"))?;
+        self.decided(id, row, "An operator lets the step be tried again.", now).await
+    }
+
+    /// An operator's decision: the operation goes on after the step, whose work was done by hand. False when it does not
+    /// wait for an operator.
+    pub async fn resume(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
+        let query = sqlx::query(GO_ON).bind(id.as_str()).bind(now.0).bind(Some("resume"));
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("resuming an operation"))?;
+        self.decided(id, row, "An operator lets it go on after this step.", now).await
+    }
+
+    /// An operator's decision: the operation takes its clean-up path. False when it does not wait for an operator.
+    pub async fn roll_back(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
+        let query = sqlx::query(ROLL_BACK).bind(id.as_str()).bind(now.0);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("rolling an operation back"))?;
+        self.decided(id, row, "An operator lets it be rolled back.", now).await
+    }
+
+    async fn decided(&mut self, id: &OperationId, row: Option<SqliteRow>, words: &str, now: Timestamp) -> StoreResult<bool> {
+        let Some(row) = row else { return Ok(false) };
+        self.event(id, row.get("step"), "note", words, now).await?;
+        self.project_state(&cluster_of(&row)?).await?;
+        Ok(true)
+    }
+
+    /// An operator's decision: the operation ends as failed where it stands, nothing is cleaned up. False when it does not
+    /// wait for an operator.
+    pub async fn abandon(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
+        let problem = Problem::new(ProblemCode::OperationCancelled, "An operator abandoned the operation.");
+        self.end(id, OperationStatus::NeedsOperator, OperationStatus::Failed, &problem, now).await
+    }
+
+    async fn end(
+        &mut self,
+        id: &OperationId,
+        from: OperationStatus,
+        to: OperationStatus,
+        problem: &Problem,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        let query = sqlx::query(END).bind(id.as_str()).bind(now.0).bind(to.as_str()).bind(problem_text(Some(problem))?).bind(from.as_str());
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("ending an operation"))?;
+        let Some(row) = row else { return Ok(false) };
+        self.event(id, row.get("step"), "ended", &problem.message, now).await?;
+        self.ended(id, &cluster_of(&row)?, row.get("secret_ids"), now).await?;
+        Ok(true)
+    }
+
+    /// Replaces an operation's state by hand: a repair of last resort, and how tests put rows of older builds in place.
+    pub async fn rewrite_state(&mut self, id: &OperationId, state: &str) -> StoreResult<()> {
+        let query = sqlx::query(REWRITE_STATE).bind(id.as_str()).bind(state);
+        query.execute(self.connection()).await.map_err(failed("rewriting a state"))?;
+        Ok(())
+    }
+
+    /// Takes or renews a named lease until `until`; its epoch, or none while somebody else holds it.
+    pub async fn take_lease(&mut self, name: &str, holder: &str, until: Timestamp, now: Timestamp) -> StoreResult<Option<i64>> {
+        let query = sqlx::query(TAKE_LEASE).bind(name).bind(holder).bind(until.0).bind(now.0);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("taking a lease"))?;
+        Ok(row.map(|row| row.get("epoch")))
+    }
+
+    /// Gives a named lease back.
+    pub async fn drop_lease(&mut self, name: &str, holder: &str) -> StoreResult<()> {
+        sqlx::query(DROP_LEASE).bind(name).bind(holder).execute(self.connection()).await.map_err(failed("giving a lease back"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,23 @@
+//! The register of every SQL statement, so that a test can prepare each on both databases.
+
+/// Declares constant statements of one noun and their list.
+macro_rules! statements {
+    ($($name:ident = $text:expr;)*) => {
+        $(const $name: &str = $text;)*
+        pub(crate) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $text)),*];
+    };
+}
+pub(crate) use statements;
+
+/// Every statement with its name, for the test that prepares them on both databases.
+pub fn all() -> Vec<(&'static str, &'static str)> {
+    [
+        crate::cluster::STATEMENTS,
+        crate::endpoint::STATEMENTS,
+        crate::instance::STATEMENTS,
+        crate::operation::STATEMENTS,
+        crate::secret::STATEMENTS,
+        crate::tenant::STATEMENTS,
+    ]
+    .concat()
+}

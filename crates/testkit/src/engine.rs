@@ -1,0 +1,204 @@
+//! The engine on a [`Machine`].
+
+use crate::machine::Machine;
+use async_trait::async_trait;
+use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::decide::health::Probe;
+use moorage_domain::engine::{EngineName, Installation, Version};
+use moorage_domain::layout::{ConfigFile, InstanceSpec, JobStep, Place, ProcessLayout, StopPlan, TemplateSpec};
+use moorage_domain::parameters::{is_reserved_account, is_reserved_database};
+use moorage_domain::secret::Verifier;
+use moorage_domain::{InstanceId, Problem, ProblemCode};
+use moorage_engine::{Engine, EngineError, EngineFacts, EngineSession, Fact, Package};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The engine of one product on a [`Machine`]; keeps the contract of every engine.
+#[derive(Clone)]
+pub struct FakeEngine {
+    name: EngineName,
+    machine: Machine,
+}
+
+impl FakeEngine {
+    /// The engine of this product on this machine.
+    pub fn new(name: EngineName, machine: Machine) -> Self {
+        Self { name, machine }
+    }
+    fn version(&self) -> &'static str {
+        match self.name {
+            EngineName::MariaDb => "10.11.19",
+            EngineName::PostgreSql => "15.20",
+        }
+    }
+}
+
+const MARK: &str = "FAKE$";
+
+fn fault(verb: &'static str) -> impl Fn(bool) -> EngineError {
+    move |passing| {
+        let words = format!("The engine was told to fail at {verb}.");
+        let code = if passing { ProblemCode::EngineUnreachable } else { ProblemCode::EngineRefused };
+        EngineError { problem: Problem::new(code, words), passing, cause: None }
+    }
+}
+
+fn plain(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 63 && !name.chars().any(char::is_control)
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    fn name(&self) -> EngineName {
+        self.name
+    }
+    fn supported(&self) -> &'static [&'static str] {
+        match self.name {
+            EngineName::MariaDb => &["10.11"],
+            EngineName::PostgreSql => &["15"],
+        }
+    }
+    fn packages(&self, _version: &Version) -> Vec<Package> {
+        vec![Package { name: "fake-server", versioned: true }]
+    }
+    fn server_binary(&self, prefix: &Path, major: &str) -> PathBuf {
+        prefix.join(major).join("server")
+    }
+    fn client_program(&self) -> &'static str {
+        "fake"
+    }
+    fn read_version(&self, output: &str) -> Option<Version> {
+        Version::parse(output.trim().strip_prefix("fake ")?).ok()
+    }
+    fn facts(&self, version: &Version) -> Vec<Fact> {
+        vec![Fact { name: "version", value: version.to_string() }]
+    }
+    fn default_port(&self) -> u16 {
+        2866
+    }
+    fn default_character_set(&self) -> &'static str {
+        match self.name {
+            EngineName::MariaDb => "utf8",
+            EngineName::PostgreSql => "UTF-8",
+        }
+    }
+    fn default_locale(&self) -> Option<&'static str> {
+        match self.name {
+            EngineName::MariaDb => None,
+            EngineName::PostgreSql => Some("C"),
+        }
+    }
+    fn check_database(&self, database: &DatabaseSpec) -> Result<(), Problem> {
+        if !plain(&database.name) || is_reserved_database(&database.name) {
+            return Err(Problem::invalid("database.name", "The engine cannot have a database of that name."));
+        }
+        if !plain(&database.owner) || is_reserved_account(&database.owner) {
+            return Err(Problem::invalid("database.owner", "The engine cannot have an account of that name."));
+        }
+        if !["utf8", "utf8mb4", "UTF-8", "SQL_ASCII"].contains(&database.character_set.as_str()) {
+            return Err(Problem::invalid("database.character_set", "The engine does not know it."));
+        }
+        match database.locale.as_deref() {
+            None | Some("C" | "POSIX" | "C.UTF-8") => Ok(()),
+            Some(_) => Err(Problem::invalid("database.locale", "The engine does not know it.")),
+        }
+    }
+    fn template(&self, installation: &Installation, administrator: &str) -> TemplateSpec {
+        let mut hasher = DefaultHasher::new();
+        administrator.hash(&mut hasher);
+        let path = String::from("{volume}/identity");
+        TemplateSpec {
+            key: format!("{}-{}-fake-{:016x}", self.name, installation.version, hasher.finish()),
+            make: vec![JobStep::Write { path: path.clone(), contents: "0".repeat(16) }],
+            personalise: vec![JobStep::Randomise { path, offset: 0, length: 8 }],
+        }
+    }
+    fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout {
+        let major = spec.installation.version.major(self.name);
+        ProcessLayout {
+            argv: vec![self.server_binary(&spec.installation.prefix, &major).display().to_string()],
+            environment: Vec::new(),
+            files: vec![ConfigFile { name: "engine.conf".into(), contents: format!("number = {}\n", spec.number) }],
+            stop: StopPlan { signal: 15, grace: Duration::from_secs(60) },
+            socket: place.run.join("socket"),
+            working_directory: place.volume.clone(),
+            log: place.logs.join("engine.log"),
+        }
+    }
+    fn verifier(&self, password: &str, salt: [u8; 16]) -> Result<Verifier, Problem> {
+        if password.is_empty() {
+            return Err(Problem::invalid("database.password", "A password is not empty."));
+        }
+        let mut hasher = DefaultHasher::new();
+        (password, salt).hash(&mut hasher);
+        Ok(Verifier(format!("{MARK}{:016x}", hasher.finish())))
+    }
+    async fn connect(&self, socket: &Path, _administrator: &str) -> Result<Box<dyn EngineSession>, EngineError> {
+        let open = || self.machine.answering(socket).ok_or_else(|| EngineError::unreachable("nothing listens there"));
+        let instance = self.machine.call("connect", open, fault("connect"))?;
+        Ok(Box::new(FakeSession { engine: self.clone(), socket: socket.to_owned(), instance }))
+    }
+    async fn probe(&self, socket: &Path, _administrator: &str, limit: Duration) -> Probe {
+        let look = || Ok::<_, ()>(self.machine.answering(socket).is_some());
+        let answered = self.machine.call("probe", look, |_| ()).unwrap_or(false);
+        if answered {
+            return Probe::Answered;
+        }
+        // A hung engine takes all the time it is given.
+        let hangs = self.machine.lock().processes.values().any(|process| {
+            process.layout.socket == socket && matches!(process.state, moorage_domain::instance::ProcessState::Running { .. })
+        });
+        if hangs {
+            tokio::time::sleep(limit.min(Duration::from_millis(20))).await;
+        }
+        Probe::Silent
+    }
+    fn last_words(&self, log: &str) -> String {
+        log.lines().next_back().unwrap_or_default().to_owned()
+    }
+}
+
+/// A conversation with one running instance; it breaks when the instance stops answering.
+struct FakeSession {
+    engine: FakeEngine,
+    socket: PathBuf,
+    instance: InstanceId,
+}
+
+impl FakeSession {
+    fn alive(&self) -> Result<(), EngineError> {
+        match self.engine.machine.answering(&self.socket) {
+            Some(instance) if instance == self.instance => Ok(()),
+            _ => Err(EngineError::unreachable("the connection is lost")),
+        }
+    }
+}
+
+#[async_trait]
+impl EngineSession for FakeSession {
+    async fn ensure_database_with_owner(&mut self, database: &DatabaseSpec, verifier: &Verifier) -> Result<(), EngineError> {
+        let verb = "ensure_database_with_owner";
+        let make = || {
+            self.alive()?;
+            self.engine.check_database(database).map_err(|problem| EngineError { problem, passing: false, cause: None })?;
+            if !verifier.0.starts_with(MARK) {
+                return Err(EngineError::refused("that is no verifier", "a password in clear"));
+            }
+            let mut parts = self.engine.machine.lock();
+            let volume = parts.volumes.get_mut(&self.instance).ok_or_else(|| EngineError::unreachable("the volume is gone"))?;
+            volume.databases.insert(database.name.clone(), (database.owner.clone(), verifier.0.clone()));
+            Ok(())
+        };
+        self.engine.machine.call(verb, make, fault(verb))
+    }
+    async fn observe(&mut self) -> Result<EngineFacts, EngineError> {
+        let look = || {
+            self.alive()?;
+            let parts = self.engine.machine.lock();
+            let databases = parts.volumes.get(&self.instance).map(|volume| volume.databases.keys().cloned().collect());
+            Ok(EngineFacts { version: self.engine.version().into(), writable: true, databases: databases.unwrap_or_default() })
+        };
+        self.engine.machine.call("observe", look, fault("observe"))
+    }
+}

@@ -1,0 +1,295 @@
+//! A machine in memory: what is on it stays when the control plane dies.
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use moorage_domain::decide::restart::{self, AfterDeath};
+use moorage_domain::instance::{ProcessExit, ProcessState};
+use moorage_domain::layout::ProcessLayout;
+use moorage_domain::{ClusterId, InstanceId, Problem, ProblemCode, Timestamp};
+use moorage_durable::Clock;
+use moorage_host::{Change, EndpointWish, HostError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A machine in memory. Clones are the same machine: give one to each control plane that lives on it.
+#[derive(Clone)]
+pub struct Machine {
+    clock: Arc<dyn Clock>,
+    parts: Arc<Mutex<Parts>>,
+}
+
+/// How an injected failure shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Said to be passing: trying again may help.
+    Passing,
+    /// Said to be for good.
+    ForGood,
+    /// The call does its work and then fails as passing: the answer was lost.
+    AnswerLost,
+}
+
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) templates: BTreeSet<String>,
+    pub(crate) spares: BTreeMap<String, usize>,
+    pub(crate) volumes: BTreeMap<InstanceId, Volume>,
+    pub(crate) processes: BTreeMap<InstanceId, Process>,
+    pub(crate) endpoints: BTreeMap<ClusterId, EndpointWish>,
+    pub(crate) terms: BTreeMap<ClusterId, u64>,
+    pub(crate) occupied: BTreeSet<Ipv4Addr>,
+    pub(crate) gateway_down: bool,
+    pub(crate) start_takes: Duration,
+    pub(crate) stop_takes: Duration,
+    silent: bool,
+    cannot_start: Option<String>,
+    calls: BTreeMap<&'static str, u32>,
+    failures: BTreeMap<(&'static str, u32), Failure>,
+    always: BTreeMap<&'static str, Failure>,
+    listeners: Vec<UnboundedSender<Change>>,
+    last_pid: u32,
+}
+
+/// A data directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Volume {
+    pub(crate) preparing: bool,
+    pub(crate) from_spare: bool,
+    /// Database name to owner and verifier.
+    pub(crate) databases: BTreeMap<String, (String, String)>,
+}
+
+/// A process under its shim.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) state: ProcessState,
+    pub(crate) layout: ProcessLayout,
+    pub(crate) restart: bool,
+    pub(crate) incarnation: u32,
+    pub(crate) stop_asked_at: Option<Timestamp>,
+    deaths: u32,
+}
+
+impl Machine {
+    /// An empty machine whose processes live by this clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, parts: Arc::default() }
+    }
+
+    /// Lets the `nth` call of a verb from now, counted from 1, fail. Verbs are the methods of the host and engine traits.
+    pub fn fail_call(&self, verb: &'static str, nth: u32, failure: Failure) {
+        let mut parts = self.lock();
+        let so_far = parts.calls.get(verb).copied().unwrap_or(0);
+        parts.failures.insert((verb, so_far + nth), failure);
+    }
+    /// Lets every call of a verb fail from now on, or none.
+    pub fn fail_every_call(&self, verb: &'static str, failure: Option<Failure>) {
+        match failure {
+            Some(failure) => self.lock().always.insert(verb, failure),
+            None => self.lock().always.remove(verb),
+        };
+    }
+    /// How often a verb was called.
+    pub fn calls(&self, verb: &str) -> u32 {
+        self.lock().calls.get(verb).copied().unwrap_or(0)
+    }
+    /// Lets another program listen at this address.
+    pub fn occupy(&self, address: Ipv4Addr) {
+        self.lock().occupied.insert(address);
+    }
+    /// Engines run but never answer, or do again.
+    pub fn engines_are_silent(&self, silent: bool) {
+        self.lock().silent = silent;
+    }
+    /// Engines end right after their start with these words in their log, or start again.
+    pub fn engines_cannot_start(&self, words: Option<&str>) {
+        self.lock().cannot_start = words.map(str::to_owned);
+    }
+    /// How long engines take until they answer.
+    pub fn engines_start_in(&self, time: Duration) {
+        self.lock().start_takes = time;
+    }
+    /// How long engines take to shut down.
+    pub fn engines_stop_in(&self, time: Duration) {
+        self.lock().stop_takes = time;
+    }
+    /// The gateway is down, or back.
+    pub fn gateway_is_down(&self, down: bool) {
+        self.lock().gateway_down = down;
+        self.tell(&Change::Gateway);
+    }
+
+    /// Ends a process as `kill -9` does; its shim follows the restart rules.
+    pub fn kill(&self, pid: u32) {
+        let now = self.clock.now();
+        let mut died = None;
+        for (instance, process) in &mut self.lock().processes {
+            if matches!(process.state, ProcessState::Running { pid: running, .. } if running == pid) {
+                let exit = exit(now, None, Some(9), "");
+                process.die(exit);
+                died = Some(instance.clone());
+            }
+        }
+        if let Some(instance) = died {
+            self.settle(&instance);
+            self.tell(&Change::Instance(instance));
+        }
+    }
+    /// Ends every process and forgets everything that a reboot forgets.
+    pub fn reboot(&self) {
+        let mut parts = self.lock();
+        parts.processes.clear();
+        parts.endpoints.clear();
+    }
+
+    /// What is on it, as text: volumes, processes, endpoints. Spares and terms stay and are not shown.
+    pub fn inventory(&self) -> String {
+        let parts = self.lock();
+        let mut text = String::new();
+        for (instance, volume) in &parts.volumes {
+            let _ = writeln!(text, "volume {instance} {:?}", volume.databases.keys().collect::<Vec<_>>());
+        }
+        for (instance, process) in &parts.processes {
+            let state = match process.state {
+                ProcessState::Running { .. } => "running",
+                ProcessState::BackingOff { .. } => "backing off",
+                ProcessState::GaveUp { .. } => "given up",
+                ProcessState::Stopped => "stopped",
+                ProcessState::Absent => "absent",
+            };
+            let _ = writeln!(text, "process {instance} {state}");
+        }
+        for (cluster, endpoint) in &parts.endpoints {
+            let _ = writeln!(text, "endpoint {cluster} {} {:?} {:?}", endpoint.listen, endpoint.primary, endpoint.allow);
+        }
+        text
+    }
+    /// The endpoint of a cluster as it was last wished.
+    pub fn endpoint(&self, cluster: &ClusterId) -> Option<EndpointWish> {
+        self.lock().endpoints.get(cluster).cloned()
+    }
+    /// The databases in an instance's volume with their owners.
+    pub fn databases(&self, instance: &InstanceId) -> Vec<(String, String)> {
+        let parts = self.lock();
+        let databases = parts.volumes.get(instance).map(|volume| &volume.databases);
+        databases.into_iter().flatten().map(|(name, (owner, _))| (name.clone(), owner.clone())).collect()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn listen(&self) -> UnboundedReceiver<Change> {
+        let (sender, receiver) = unbounded();
+        self.lock().listeners.push(sender);
+        receiver
+    }
+    pub(crate) fn tell(&self, change: &Change) {
+        self.lock().listeners.retain(|listener| listener.unbounded_send(change.clone()).is_ok());
+    }
+
+    /// Counts a call and runs it, unless it is to fail.
+    pub(crate) fn call<T, E>(&self, verb: &'static str, run: impl FnOnce() -> Result<T, E>, fail: impl Fn(bool) -> E) -> Result<T, E> {
+        let failure = {
+            let mut parts = self.lock();
+            let count = parts.calls.entry(verb).or_default();
+            *count += 1;
+            let nth = *count;
+            parts.failures.remove(&(verb, nth)).or_else(|| parts.always.get(verb).copied())
+        };
+        match failure {
+            None => run(),
+            Some(Failure::Passing) => Err(fail(true)),
+            Some(Failure::ForGood) => Err(fail(false)),
+            Some(Failure::AnswerLost) => run().and_then(|_| Err(fail(true))),
+        }
+    }
+
+    /// Starts the process of an instance, or lets it end at once where engines cannot start.
+    pub(crate) fn start(&self, instance: &InstanceId) {
+        let now = self.clock.now();
+        let mut parts = self.lock();
+        parts.last_pid += 1;
+        let pid = 1000 + parts.last_pid;
+        let words = parts.cannot_start.clone();
+        let Some(process) = parts.processes.get_mut(instance) else { return };
+        let last_exit = match &process.state {
+            ProcessState::BackingOff { last, .. } => Some(last.clone()),
+            _ => None,
+        };
+        process.incarnation += 1;
+        process.stop_asked_at = None;
+        process.state = ProcessState::Running { pid, incarnation: process.incarnation, since: now, last_exit };
+        if let Some(words) = words {
+            process.die(exit(now, Some(1), None, &words));
+        }
+    }
+
+    /// Lets happen what time has brought: a restart after a rest, the end of a shutdown.
+    pub(crate) fn settle(&self, instance: &InstanceId) {
+        let now = self.clock.now();
+        for _ in 0..100 {
+            let due = {
+                let mut parts = self.lock();
+                let stop_takes = parts.stop_takes;
+                let Some(process) = parts.processes.get_mut(instance) else { return };
+                if process.stop_asked_at.is_some_and(|at| now.since(at) >= stop_takes) {
+                    process.state = ProcessState::Stopped;
+                    process.stop_asked_at = None;
+                    process.deaths = 0;
+                }
+                matches!(process.state, ProcessState::BackingOff { until, .. } if until <= now)
+            };
+            if !due {
+                return;
+            }
+            self.start(instance);
+        }
+    }
+
+    /// The instance whose engine listens on this socket and answers by now.
+    pub(crate) fn answering(&self, socket: &Path) -> Option<InstanceId> {
+        let instance = self.lock().processes.iter().find(|(_, process)| process.layout.socket == socket).map(|(id, _)| id.clone())?;
+        self.settle(&instance);
+        let parts = self.lock();
+        match &parts.processes.get(&instance)?.state {
+            ProcessState::Running { since, .. } if !parts.silent && self.clock.now().since(*since) >= parts.start_takes => Some(instance),
+            _ => None,
+        }
+    }
+}
+
+impl Process {
+    pub(crate) fn new(layout: ProcessLayout, restart: bool) -> Self {
+        Self { state: ProcessState::Stopped, layout, restart, incarnation: 0, stop_asked_at: None, deaths: 0 }
+    }
+    fn die(&mut self, last: ProcessExit) {
+        let ProcessState::Running { since, .. } = self.state else { return };
+        let (deaths, after) = restart::decide(self.deaths, since, last.at);
+        self.deaths = deaths;
+        self.state = match after {
+            AfterDeath::RestartIn(rest) if self.restart => ProcessState::BackingOff { until: last.at.plus(rest), last },
+            _ => ProcessState::GaveUp { last },
+        };
+    }
+    pub(crate) fn kill(&mut self, now: Timestamp, reason: &str) {
+        self.die(exit(now, None, Some(9), reason));
+    }
+}
+
+fn exit(at: Timestamp, code: Option<i32>, signal: Option<i32>, words: &str) -> ProcessExit {
+    ProcessExit { at, code, signal, out_of_memory: false, volume_full: false, last_words: words.to_owned() }
+}
+
+pub(crate) fn host_failure(verb: &'static str) -> impl Fn(bool) -> HostError {
+    move |passing| HostError {
+        problem: Problem::new(ProblemCode::HostFailed, format!("The machine was told to fail at {verb}.")),
+        passing,
+        cause: None,
+    }
+}
