@@ -104,7 +104,7 @@ impl App {
             }),
             VersionChoice::Newest(engine) => installed.find(|i| i.engine == *engine).ok_or_else(|| {
                 Problem::new(ProblemCode::EngineVersionNotInstalled, format!("No version of {} is installed here.", engine.display()))
-                    .hint(format!("Install one with `moorage engine install {engine}`."))
+                    .hint("See what can be installed with `moorage engine list --available`, then `moorage engine install NAME@VERSION`.")
             }),
         }
     }

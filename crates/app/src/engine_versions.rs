@@ -49,12 +49,10 @@ impl App {
         ServerType::catalogue()
     }
 
-    /// What can run here: one entry per engine and version (a version installed in two places is offered once, Moorage's
-    /// own copy first), newest first.
+    /// What can run here, newest first within an engine.
     pub(crate) async fn installations(&self) -> Result<Vec<Installation>, Problem> {
         let mut found = self.parts.host.installations().await.map_err(problem::host)?;
-        found.sort_by(|a, b| (a.engine, &b.version, a.system).cmp(&(b.engine, &a.version, b.system)));
-        found.dedup_by(|a, b| a.engine == b.engine && a.version == b.version);
+        found.sort_by(|a, b| (a.engine, &b.version).cmp(&(b.engine, &a.version)));
         Ok(found)
     }
 

@@ -159,11 +159,17 @@ async fn list(wanted: List, server: &Server, output: Output, talk: &mut Talk) ->
         return Ok(());
     }
     let operations = items.iter().map(|item| read(item, "an operation")).collect::<Result<Vec<Operation>, _>>()?;
+    // Names are for people; where they cannot be had (a cluster that is gone) the identifier has to do.
+    let clusters = server.get_all("/clusters", &[]).await.unwrap_or_default();
+    let named = |operation: &Operation| {
+        let cluster = clusters.iter().find(|cluster| cluster["id"] == operation.cluster);
+        cluster.and_then(|cluster| cluster["name"].as_str()).unwrap_or(&operation.cluster).to_owned()
+    };
     let line = |operation: &Operation| {
         vec![
             operation.id.clone(),
             operation.kind.clone(),
-            cluster_name(operation),
+            named(operation),
             operation.status.clone(),
             operation.step.clone().unwrap_or_default(),
             operation.created_at.clone().unwrap_or_default(),
@@ -188,7 +194,7 @@ fn table(operation: &Operation) -> String {
     let mut text = properties(&[
         ("id", Some(operation.id.clone())),
         ("kind", Some(operation.kind.clone())),
-        ("cluster", Some(cluster_name(operation))),
+        ("cluster", Some(operation.cluster.clone())),
         ("status", Some(operation.status.clone())),
         ("step", operation.step.clone()),
         ("attempt", operation.attempt.map(|attempt| attempt.to_string())),
@@ -207,9 +213,4 @@ fn table(operation: &Operation) -> String {
         text += &rows(&["at", "step", "event", "detail"], lines);
     }
     text
-}
-
-fn cluster_name(operation: &Operation) -> String {
-    let name = operation.cluster["name"].as_str().map(str::to_owned);
-    name.or_else(|| operation.cluster.as_str().map(str::to_owned)).unwrap_or_default()
 }

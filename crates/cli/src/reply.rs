@@ -60,7 +60,7 @@ pub struct Instance {
 pub struct Operation {
     pub id: String,
     pub kind: String,
-    pub cluster: Value,
+    pub cluster: String,
     pub status: String,
     pub step: Option<String>,
     pub attempt: Option<u64>,

@@ -247,6 +247,18 @@ async fn an_operation_is_shown_with_its_timeline() {
 }
 
 #[tokio::test]
+async fn operations_are_listed_with_the_names_of_their_clusters() {
+    let bench = Bench::new().await;
+    let ended = bench.call(&["operation", "list"]).await;
+    assert!(ended.worked, "{}", ended.err);
+    assert_eq!(
+        ended.out,
+        "ID    KIND               CLUSTER  STATUS   STEP          CREATED               FINISHED\n\
+         op-1  cluster.provision  one      running  start-engine  2026-11-21T04:00:00Z  -\n"
+    );
+}
+
+#[tokio::test]
 async fn the_data_directory_says_where_the_server_is_and_who_asks() {
     let bench = Bench::new().await;
     let directory = bench.path("");

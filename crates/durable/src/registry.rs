@@ -94,7 +94,12 @@ impl<O: Operation> Known<O> {
         O::Step::parse(stored).ok_or_else(|| Unreadable(format!("It has no step '{stored}' here.")))
     }
 
-    async fn run_step(&self, row: &OperationRow, state: &mut O::State, context: &mut Context<O::World>) -> Result<Next<&'static str>, StepError> {
+    async fn run_step(
+        &self,
+        row: &OperationRow,
+        state: &mut O::State,
+        context: &mut Context<O::World>,
+    ) -> Result<Next<&'static str>, StepError> {
         let step = self.parse(&row.step)?;
         let request: O::Request = serde_json::from_str(&row.request).map_err(|e| Unreadable(format!("Its request: {e}.")))?;
         let next = self.0.run(step, &request, state, context).await?;
@@ -137,7 +142,9 @@ impl<O: Operation> AnyOperation<O::World> for Known<O> {
         let result = self.run_step(row, &mut state, context).await;
         match serde_json::to_string(&state) {
             Ok(text) => Ran { state: Some(text), result },
-            Err(error) => Ran { state: None, result: Err(StepError::NeedsOperator(unreadable(format!("Its state cannot be written: {error}.")))) },
+            Err(error) => {
+                Ran { state: None, result: Err(StepError::NeedsOperator(unreadable(format!("Its state cannot be written: {error}.")))) }
+            }
         }
     }
 }

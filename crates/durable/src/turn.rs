@@ -48,7 +48,7 @@ impl Turn {
         self.events.push((step.to_owned(), kind, detail.into()));
     }
 
-    fn to_step(&mut self, step: &str) {
+    fn enter(&mut self, step: &str) {
         step.clone_into(&mut self.step);
         self.attempt = 1;
         self.failing_since = None;
@@ -74,7 +74,7 @@ impl Turn {
             Some(step) => {
                 self.status = OperationStatus::CleaningUp;
                 self.event(at, "cleaning-up", words);
-                self.to_step(step);
+                self.enter(step);
             }
             None => self.end(at),
         }
@@ -164,7 +164,7 @@ fn settle<W>(row: &OperationRow, operation: &dyn AnyOperation<W>, now: Timestamp
     match row.decision {
         Some(Decision::Resume) => {
             match operation.after(at)? {
-                Some(next) => turn.to_step(next),
+                Some(next) => turn.enter(next),
                 None => turn.end(at),
             }
             return Ok(Some(turn));
@@ -242,7 +242,7 @@ fn go_on(turn: &mut Turn, row: &OperationRow, at: &str, next: Next<&'static str>
     match next {
         Next::Go(step) => {
             turn.event(at, "step-done", "");
-            turn.to_step(step);
+            turn.enter(step);
         }
         Next::Wait(step, rest, why) => {
             if step != at {
@@ -250,7 +250,7 @@ fn go_on(turn: &mut Turn, row: &OperationRow, at: &str, next: Next<&'static str>
             } else if row.waiting_for.as_ref() != Some(&why) {
                 turn.event(at, "note", why.clone());
             }
-            turn.to_step(step);
+            turn.enter(step);
             turn.waiting_for = Some(why);
             turn.run_at = now.plus(rest);
         }

@@ -7,12 +7,9 @@ use moorage_engine::Package;
 pub fn packages(version: &Version) -> Vec<Package> {
     let versioned = |name| Package { name, versioned: true };
     match version.major(EngineName::MariaDb).as_str() {
-        "10.11" => vec![
-            versioned("mariadb-server-core"),
-            versioned("mariadb-client-core"),
-            versioned("mariadb-client"),
-            versioned("libmariadb3"),
-        ],
+        "10.11" => {
+            vec![versioned("mariadb-server-core"), versioned("mariadb-client-core"), versioned("mariadb-client"), versioned("libmariadb3")]
+        }
         _ => Vec::new(),
     }
 }

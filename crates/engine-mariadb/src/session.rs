@@ -89,7 +89,11 @@ fn statements(wanted: &Wanted<'_>, verifier: &Verifier, ambitious: bool) -> Stri
     let account = format!("{}@'%'", literal(wanted.owner));
     let password = literal(&verifier.0);
     let database = identifier(wanted.name);
-    let revoke = if ambitious { format!("REVOKE ALL PRIVILEGES ON *.* FROM {account};REVOKE GRANT OPTION ON *.* FROM {account};") } else { String::new() };
+    let revoke = if ambitious {
+        format!("REVOKE ALL PRIVILEGES ON *.* FROM {account};REVOKE GRANT OPTION ON *.* FROM {account};")
+    } else {
+        String::new()
+    };
     format!(
         "CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET {};\
          CREATE USER IF NOT EXISTS {account} IDENTIFIED BY PASSWORD {password};\

@@ -68,9 +68,8 @@ pub fn template(installation: &Installation, administrator: &str) -> TemplateSpe
     let inside = |path: &str| programs::inside(installation, path);
     let environment = programs::environment(installation);
     let run = |argv: Vec<String>| JobStep::Run { argv, environment: environment.clone(), stdin: String::new(), limit: LIMIT };
-    let shell = |script: &str, arguments: Vec<String>| {
-        run([["/bin/sh", "-c", script, "sh"].map(String::from).to_vec(), arguments].concat())
-    };
+    let shell =
+        |script: &str, arguments: Vec<String>| run([["/bin/sh", "-c", script, "sh"].map(String::from).to_vec(), arguments].concat());
     let engine = [
         String::from("--datadir={volume}"),
         String::from("--tmpdir={scratch}"),

@@ -111,8 +111,9 @@ async fn the_owner_gets_a_database_and_nothing_else() {
         session.ensure_database_with_owner(&database, &verifier).await.expect("the first database");
         println!("{}: first database with its owner in {:?}", installation.label(), began.elapsed());
 
-        let ask =
-            |user: &str, password: &str, database: &str, statement: &str| mariadb(&bench, &layout.socket, user, password, database, statement);
+        let ask = |user: &str, password: &str, database: &str, statement: &str| {
+            mariadb(&bench, &layout.socket, user, password, database, statement)
+        };
         let owner = |statement: &str| ask(odd, PASSWORD, odd, statement);
         let table = "CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t VALUES (1, 'x'); SELECT count(*) FROM t";
         assert_eq!(owner(table).as_deref(), Ok("1"));
@@ -170,7 +171,8 @@ async fn nobody_is_the_administrator_behind_a_proxy_header() {
         // This test runs as the administrator's own account, as the gateway does where nobody is root.
         assert_eq!(log_in_behind_a_proxy(&layout.socket, "", &spec.administrator), "welcome");
         for client in ["TCP4 127.0.0.1", "TCP4 127.64.0.9", "TCP4 10.1.2.3", "TCP4 192.168.1.1", "TCP6 ::1", "TCP6 2001:db8::1"] {
-            let words = log_in_behind_a_proxy(&layout.socket, &format!("PROXY {client} {} 4711 2866\r\n", &client[5..]), &spec.administrator);
+            let words =
+                log_in_behind_a_proxy(&layout.socket, &format!("PROXY {client} {} 4711 2866\r\n", &client[5..]), &spec.administrator);
             assert!(words.contains("Access denied for user"), "{client}: {words}");
         }
         assert!(bench.stop().await);

@@ -14,11 +14,7 @@ pub fn layout(spec: &InstanceSpec, place: &Place) -> ProcessLayout {
     let main_file = place.config.join("postgresql.conf");
     let file = |name: &str, contents: String| ConfigFile { name: String::from(name), contents };
     ProcessLayout {
-        argv: vec![
-            programs::program(&spec.installation, "postgres"),
-            String::from("-c"),
-            format!("config_file={}", main_file.display()),
-        ],
+        argv: vec![programs::program(&spec.installation, "postgres"), String::from("-c"), format!("config_file={}", main_file.display())],
         environment: programs::environment(&spec.installation),
         files: vec![
             file("postgresql.conf", settings::main_file(spec, place)),

@@ -5,9 +5,9 @@
 
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::engine::{EngineName, Installation};
+use moorage_engine::Engine;
 use moorage_engine::contract::local::Bench;
 use moorage_engine::contract::{self, Runner};
-use moorage_engine::Engine;
 use moorage_engine_postgresql::PostgreSql;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -77,7 +77,8 @@ async fn the_owner_gets_a_database_and_nothing_else() {
         session.ensure_database_with_owner(&database, &verifier).await.expect("the first database");
         println!("{}: first database with its owner in {:?}", installation.label(), began.elapsed());
 
-        let ask = |user: &str, password: &str, database: &str, statement: &str| psql(&bench, &layout.socket, user, password, database, statement);
+        let ask =
+            |user: &str, password: &str, database: &str, statement: &str| psql(&bench, &layout.socket, user, password, database, statement);
         let owner = |statement: &str| ask(odd, PASSWORD, odd, statement);
         assert_eq!(owner("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1); SELECT count(*) FROM t").as_deref(), Ok("1"));
         assert_eq!(owner("SHOW timezone").as_deref(), Ok("Asia/Seoul"));
@@ -132,9 +133,11 @@ async fn databases_come_in_the_encoding_and_locale_asked_for() {
             character_set: String::from(encoding),
             locale: Some(String::from(locale)),
         };
-        for (name, encoding, locale, shown) in
-            [("korean", "euc-kr", "C", "EUC_KR|C"), ("western", "Latin1", "posix", "LATIN1|C"), ("unicode", "UTF-8", "C.utf8", "UTF8|C.UTF-8")]
-        {
+        for (name, encoding, locale, shown) in [
+            ("korean", "euc-kr", "C", "EUC_KR|C"),
+            ("western", "Latin1", "posix", "LATIN1|C"),
+            ("unicode", "UTF-8", "C.utf8", "UTF8|C.UTF-8"),
+        ] {
             let began = Instant::now();
             for _ in 0..2 {
                 session.ensure_database_with_owner(&database(name, encoding, locale), &verifier).await.expect("a database");
@@ -160,7 +163,8 @@ async fn every_copy_is_a_system_of_its_own_with_checksums_and_a_quiet_log() {
             let spec = contract::instance(&PostgreSql, installation.clone(), bench.administrator());
             let place = bench.place(&PostgreSql.template(&installation, &spec.administrator)).await;
             let layout = PostgreSql.layout(&spec, &place);
-            let control = bench.command(bench.clients.join("pg_controldata"), &layout.environment).arg(&place.volume).output().expect("it runs");
+            let control =
+                bench.command(bench.clients.join("pg_controldata"), &layout.environment).arg(&place.volume).output().expect("it runs");
             let control = String::from_utf8_lossy(&control.stdout).into_owned();
             let line = |name: &str| String::from(control.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim());
             identifiers.push(line("Database system identifier:"));

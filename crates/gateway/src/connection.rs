@@ -1,8 +1,9 @@
 //! One client's connection from its first byte to its last.
 
-use crate::client_stream::ClientStream;
+use crate::client_stream::{ClientStream, say_and_close};
 use crate::endpoint::Connection;
-use crate::{mariadb, postgresql, relay};
+use crate::relay::{NoWatch, RelayError, relay};
+use crate::{mariadb, postgresql};
 use moorage_domain::engine::EngineName;
 use std::io;
 use std::time::Duration;
@@ -53,14 +54,23 @@ pub enum LoginError {
 pub async fn carry(connection: Connection, socket: std::net::TcpStream, limits: Limits) {
     let cluster = connection.endpoint().cluster().clone();
     let client = connection.client;
+    let protocol = connection.endpoint().settings().file.engine;
     // What a login needs is given back before the long life of the connection begins.
     let login = Box::pin(log_in(&connection, socket, limits));
     match timeout(limits.login, login).await.unwrap_or(Err(LoginError::TooSlow)) {
-        Ok(LoggedIn { client: mut stream, mut engine }) => {
-            if let Err(error) = relay::relay(&mut stream, &mut engine).await {
-                tracing::debug!(%cluster, %client, %error, "the connection broke");
+        Ok(LoggedIn { client: mut stream, mut engine }) => match protocol {
+            EngineName::PostgreSql => tell(&connection, &relay(&mut stream, &mut engine, NoWatch).await),
+            EngineName::MariaDb => {
+                let relayed = relay(&mut stream, &mut engine, mariadb::CommandWatch::new()).await;
+                tell(&connection, &relayed);
+                if matches!(relayed, Err(RelayError::Forbidden)) {
+                    drop(engine);
+                    let words = mariadb::change_of_user_denied(client.ip());
+                    // The client may be gone already.
+                    let _ = say_and_close(&mut stream, &words).await;
+                }
             }
-        }
+        },
         Err(LoginError::Cancelled) => tracing::debug!(%cluster, %client, "cancel request passed on"),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -68,6 +78,13 @@ pub async fn carry(connection: Connection, socket: std::net::TcpStream, limits: 
         }
     }
     drop(connection);
+}
+
+fn tell(connection: &Connection, relayed: &Result<(), RelayError>) {
+    if let Err(error) = relayed {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::debug!(cluster = %connection.endpoint().cluster(), client = %connection.client, %error, cause, "ended early");
+    }
 }
 
 async fn log_in(connection: &Connection, socket: std::net::TcpStream, limits: Limits) -> Result<LoggedIn, LoginError> {

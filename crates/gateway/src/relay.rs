@@ -15,10 +15,37 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
-/// Which side of a flow broke.
+/// Sees what a client says after its login, before the engine does.
+pub trait Watch {
+    /// Whether these bytes may be passed on. They come in the order they were sent, in pieces of any size.
+    fn admits(&mut self, said: &[u8]) -> bool;
+}
+
+/// Nothing to see.
+pub struct NoWatch;
+
+impl Watch for NoWatch {
+    fn admits(&mut self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// Why a connection ended before its engine closed it.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// It broke.
+    #[error("the connection broke")]
+    Broke(#[source] io::Error),
+    /// The client said what it may not say; the engine has not heard all of it.
+    #[error("the client said what it may not say")]
+    Forbidden,
+}
+
+/// Which side of a flow failed.
 enum Broken {
     Sender(io::Error),
     Receiver(io::Error),
+    Forbidden,
 }
 
 /// One direction of a connection.
@@ -33,7 +60,7 @@ struct Flow {
 
 impl Flow {
     /// Moves what there is; ready when the sender has ended and the receiver was told.
-    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>
+    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, watch: &mut impl Watch, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -59,12 +86,12 @@ impl Flow {
                 self.done = true;
                 return Poll::Ready(Ok(()));
             }
-            ready!(BUFFER.with_borrow_mut(|buffer| self.pass_on(from, to, buffer, cx)))?;
+            ready!(BUFFER.with_borrow_mut(|buffer| self.pass_on(from, to, watch, buffer, cx)))?;
         }
     }
 
     /// Reads once and writes at once. Every byte of a connection after its login comes through here.
-    fn pass_on<R, W>(&mut self, from: &mut R, to: &mut W, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<(), Broken>>
+    fn pass_on<R, W>(&mut self, from: &mut R, to: &mut W, watch: &mut impl Watch, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -73,6 +100,9 @@ impl Flow {
         ready!(Pin::new(from).poll_read(cx, &mut read)).map_err(Broken::Sender)?;
         let mut bytes = read.filled();
         self.ended = bytes.is_empty();
+        if !watch.admits(bytes) {
+            return Poll::Ready(Err(Broken::Forbidden));
+        }
         while !bytes.is_empty() {
             self.unflushed = true;
             match write(to, bytes, cx).map_err(Broken::Receiver)? {
@@ -96,7 +126,7 @@ fn write<W: AsyncWrite + Unpin>(to: &mut W, bytes: &[u8], cx: &mut Context<'_>) 
 
 /// Carries bytes until the engine has ended (neither protocol lets a server fall silent and still be spoken to) or
 /// something breaks. A client that has ended may still wait for its answers.
-pub async fn relay<C, E>(client: &mut C, engine: &mut E) -> io::Result<()>
+pub async fn relay<C, E>(client: &mut C, engine: &mut E, mut watch: impl Watch) -> Result<(), RelayError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     E: AsyncRead + AsyncWrite + Unpin,
@@ -104,13 +134,17 @@ where
     let mut up = Flow::default();
     let mut down = Flow::default();
     std::future::poll_fn(|cx| {
-        match up.poll(client, engine, cx) {
-            Poll::Ready(Err(Broken::Sender(error))) => return Poll::Ready(Err(error)),
+        match up.poll(client, engine, &mut watch, cx) {
+            Poll::Ready(Err(Broken::Sender(error))) => return Poll::Ready(Err(RelayError::Broke(error))),
+            Poll::Ready(Err(Broken::Forbidden)) => return Poll::Ready(Err(RelayError::Forbidden)),
             // The engine closed, perhaps after a last word (an administrator's kill): deliver that first.
             Poll::Ready(Err(Broken::Receiver(_))) => up.done = true,
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        down.poll(engine, client, cx).map_err(|(Broken::Sender(error) | Broken::Receiver(error))| error)
+        down.poll(engine, client, &mut NoWatch, cx).map_err(|broken| match broken {
+            Broken::Sender(error) | Broken::Receiver(error) => RelayError::Broke(error),
+            Broken::Forbidden => RelayError::Forbidden,
+        })
     })
     .await
 }
@@ -140,7 +174,7 @@ mod tests {
         let (_, relayed, (), ()) = tokio::join!(
             async { read.read_to_end(&mut back).await.expect("read") },
             async {
-                let relayed = relay(&mut gateway_client, &mut gateway_engine).await;
+                let relayed = relay(&mut gateway_client, &mut gateway_engine, NoWatch).await;
                 drop(gateway_client);
                 relayed
             },
@@ -161,7 +195,7 @@ mod tests {
         engine.write_all(b"terminating connection").await.expect("write");
         drop(engine);
         client.write_all(b"select 1").await.expect("write");
-        relay(&mut gateway_client, &mut gateway_engine).await.expect("a clean end");
+        relay(&mut gateway_client, &mut gateway_engine, NoWatch).await.expect("a clean end");
         drop(gateway_client);
         let mut words = Vec::new();
         client.read_to_end(&mut words).await.expect("read");

@@ -141,8 +141,8 @@ fn write_tls(machine: &Machine, paths: &TlsFiles, given: &TlsPem) -> io::Result<
     Ok(changed)
 }
 
-/// Removes an endpoint's files; false when there were none.
-pub(crate) fn remove_endpoint(machine: &Machine, cluster: &ClusterId) -> HostResult<bool> {
+/// Removes an endpoint's files.
+pub(crate) fn remove_endpoint(machine: &Machine, cluster: &ClusterId) -> HostResult<()> {
     let removing = "remove an endpoint's file";
     let path = endpoint_file(machine, cluster);
     let there = path.exists();
@@ -152,8 +152,7 @@ pub(crate) fn remove_endpoint(machine: &Machine, cluster: &ClusterId) -> HostRes
     }
     let paths = tls_files(machine, cluster);
     files::remove(&paths.certificate).doing(removing)?;
-    files::remove(&paths.key).doing(removing)?;
-    Ok(there)
+    files::remove(&paths.key).doing(removing)
 }
 
 /// Asks the gateway one thing.
@@ -210,13 +209,18 @@ pub(crate) async fn apply(machine: &Machine, cluster: &ClusterId, generation: u6
 /// Tells the gateway that a cluster's file is gone and waits until it is closed, or until it is certain that no gateway
 /// runs that could still serve it.
 pub(crate) async fn close(machine: &Machine, cluster: &ClusterId) -> HostResult<()> {
+    let gateway = machine.shim_of_gateway();
+    let looking = "look after the gateway";
+    if matches!(instances::observe(&gateway).doing(looking)?, ProcessState::Absent | ProcessState::Stopped) {
+        return Ok(());
+    }
     match ask(machine, &GatewayAsk::Apply { cluster: cluster.clone() }).await {
         Ok(GatewayAnswer::Closed { .. }) => Ok(()),
         Ok(GatewayAnswer::Refused { reason, .. } | GatewayAnswer::CannotListen { reason, .. }) => {
             Err(Problem::new(ProblemCode::HostFailed, "The gateway could not close the endpoint.").detail(reason).into())
         }
         Ok(other) => Err(unavailable(io::Error::other(format!("unexpected answer {other:?}")))),
-        Err(error) => match instances::observe(&machine.shim_of_gateway()).doing("look after the gateway")? {
+        Err(error) => match instances::observe(&gateway).doing(looking)? {
             ProcessState::Running { .. } => Err(error),
             // A gateway that starts later finds no file.
             _ => Ok(()),

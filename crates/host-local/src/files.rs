@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Who owns a file or runs a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -117,14 +118,19 @@ pub(crate) fn give_contents(directory: &Path, owner: Account) -> io::Result<()> 
 
 /// Removes a file or a whole directory; it not being there is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let removed = match std::fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
+    let remove_once = || match std::fs::symlink_metadata(path)?.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
     };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    let mut tries = 0;
+    loop {
+        match remove_once() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // Somebody who is just leaving wrote a last file into it.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < 20 => tries += 1,
+            other => return other,
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

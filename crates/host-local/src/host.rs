@@ -43,6 +43,8 @@ pub struct LocalHost {
     shims: Arc<Shims>,
     changes: broadcast::Sender<Change>,
     locks: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Held while files of the gateway are written.
+    gateway_files: tokio::sync::Mutex<()>,
     listener: AbortHandle,
 }
 
@@ -66,7 +68,16 @@ impl LocalHost {
         let listener = listen(&machine, changes.clone())?;
         let shims = Shims::new(machine.options.program.clone(), changes.clone());
         let volumes = Volumes::new(Arc::clone(&machine), changes.clone());
-        let host = Arc::new(Self { machine, terms, volumes, shims, changes, locks: Mutex::default(), listener });
+        let host = Arc::new(Self {
+            machine,
+            terms,
+            volumes,
+            shims,
+            changes,
+            locks: Mutex::default(),
+            gateway_files: tokio::sync::Mutex::default(),
+            listener,
+        });
         host.adopt().await?;
         Ok(host)
     }
@@ -121,19 +132,13 @@ impl LocalHost {
     /// Makes a shim act on the wish and waits until it has, or the time is over. Whether it has.
     async fn carry_out(&self, directory: &ShimDirectory, change: Change, sequence: u64, limit: Duration) -> HostResult<bool> {
         let until = Instant::now() + limit;
+        if progress(directory, sequence).await? == Progress::AtRest {
+            return Ok(true);
+        }
         self.shims.ensure(directory, change.clone()).await?;
         let mut looks = 0_u32;
         loop {
-            let here = directory.clone();
-            let done = blocking(move || {
-                let looking = "look at a shim's record";
-                let status = here.status().doing(looking)?.unwrap_or_default();
-                let wanted = here.wanted().doing(looking)?;
-                let at_rest = matches!(status.state, ProcessState::Stopped | ProcessState::GaveUp { .. });
-                let ending = wanted.is_some_and(|wanted| wanted.want != Want::Run);
-                Ok(status.sequence >= sequence && (at_rest || !ending))
-            })
-            .await?;
+            let done = progress(directory, sequence).await? != Progress::Going;
             if done || Instant::now() >= until {
                 return Ok(done);
             }
@@ -187,6 +192,32 @@ fn listen(machine: &Machine, changes: broadcast::Sender<Change>) -> HostResult<A
         }
     });
     Ok(task.abort_handle())
+}
+
+/// How far a shim is with a wish.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It has not acted upon it yet.
+    Going,
+    /// It has, and keeps the process.
+    Kept,
+    /// The process was to end and has ended: no shim is needed any more.
+    AtRest,
+}
+
+async fn progress(directory: &ShimDirectory, sequence: u64) -> HostResult<Progress> {
+    let directory = directory.clone();
+    blocking(move || {
+        let looking = "look at a shim's record";
+        let status = directory.status().doing(looking)?.unwrap_or_default();
+        let ending = directory.wanted().doing(looking)?.is_some_and(|wanted| wanted.want != Want::Run);
+        Ok(match (status.sequence >= sequence, ending) {
+            (true, true) if status.state == ProcessState::Stopped => Progress::AtRest,
+            (true, false) => Progress::Kept,
+            _ => Progress::Going,
+        })
+    })
+    .await
 }
 
 fn not_yet_dead() -> HostError {
@@ -292,19 +323,27 @@ impl Host for LocalHost {
 
     async fn ensure_endpoint(&self, wish: &EndpointWish) -> HostResult<EndpointState> {
         self.raise(&wish.cluster, wish.term).await?;
-        let (machine, here) = (Arc::clone(&self.machine), wish.clone());
-        let (gateway, generation) = blocking(move || {
-            let gateway = endpoints::write_gateway_wish(&machine)?;
-            Ok((gateway, endpoints::write_endpoint(&machine, &here)?))
-        })
-        .await?;
+        let (gateway, generation) = {
+            let _one = self.gateway_files.lock().await;
+            let (machine, terms, wish) = (Arc::clone(&self.machine), Arc::clone(&self.terms), wish.clone());
+            // Asked again under the lock: the file of a higher term may have been written meanwhile.
+            blocking(move || {
+                terms.raise(&wish.cluster, wish.term)?;
+                let gateway = endpoints::write_gateway_wish(&machine)?;
+                Ok((gateway, endpoints::write_endpoint(&machine, &wish)?))
+            })
+            .await?
+        };
         self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, gateway, SHIM_PATIENCE).await?;
         endpoints::apply(&self.machine, &wish.cluster, generation).await
     }
 
     async fn ensure_gateway(&self) -> HostResult<()> {
-        let machine = Arc::clone(&self.machine);
-        let sequence = blocking(move || endpoints::write_gateway_wish(&machine)).await?;
+        let sequence = {
+            let _one = self.gateway_files.lock().await;
+            let machine = Arc::clone(&self.machine);
+            blocking(move || endpoints::write_gateway_wish(&machine)).await?
+        };
         self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, sequence, SHIM_PATIENCE).await?;
         endpoints::ask(&self.machine, &GatewayAsk::Status).await.map(drop)
     }
@@ -338,8 +377,11 @@ impl Host for LocalHost {
     }
 
     async fn ensure_endpoint_absent(&self, cluster: &ClusterId) -> HostResult<()> {
-        let (machine, gone) = (Arc::clone(&self.machine), cluster.clone());
-        blocking(move || endpoints::remove_endpoint(&machine, &gone)).await?;
+        {
+            let _one = self.gateway_files.lock().await;
+            let (machine, gone) = (Arc::clone(&self.machine), cluster.clone());
+            blocking(move || endpoints::remove_endpoint(&machine, &gone)).await?;
+        }
         // Also when there was no file: an earlier call may have ended before the gateway was told.
         if self.machine.gateway().is_dir() {
             endpoints::close(&self.machine, cluster).await?;

@@ -4,11 +4,13 @@
 //! and `moorage exec DIR`; both must be called before any thread or runtime is started. [`stop_all`] ends everything.
 
 mod cgroups;
+pub mod debian;
 mod endpoints;
 mod files;
 mod group;
 mod host;
 pub mod identity;
+pub mod installations;
 mod instances;
 mod machine;
 mod problems;

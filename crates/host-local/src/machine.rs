@@ -99,7 +99,7 @@ impl Machine {
             None => (None, None),
         };
         let driver = drivers::find(options.volume_driver.as_deref(), &data)?;
-        let run = prepare_run_directory(&options, root)?;
+        let run = prepare_run_directory(&options, &data, root)?;
         let groups = if root { ControlGroups::find(hex8) } else { ControlGroups::default() };
         let networks = root && std::thread::spawn(|| leave_the_network().is_ok()).join().unwrap_or(false);
         let job_account = (root && can_give(&data, NOBODY.uid)).then_some(NOBODY);
@@ -219,31 +219,49 @@ fn can_give(data: &Path, uid: u32) -> bool {
     given
 }
 
-fn prepare_run_directory(options: &LocalHostOptions, root: bool) -> HostResult<PathBuf> {
+/// Where sockets are. The choice depends on the environment and is therefore remembered: whoever comes later, from another
+/// session, has to look in the same place.
+fn choose_run_directory(options: &LocalHostOptions, data: &Path, root: bool) -> PathBuf {
     let own = rustix::process::geteuid().as_raw();
     let hex8 = &options.installation_id_hex8;
-    let run = match &options.run_dir {
-        Some(given) => given.clone(),
-        None if root => PathBuf::from("/run/moorage").join(hex8),
-        None => {
-            // Socket paths have 107 bytes; the names below take up to sixty of them.
-            let users = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir() && dir.as_os_str().len() <= 30);
-            users.map_or_else(|| PathBuf::from(format!("/tmp/moorage-{own}-{hex8}")), |dir| dir.join(format!("moorage-{hex8}")))
-        }
-    };
+    if let Some(given) = &options.run_dir {
+        return given.clone();
+    }
+    if root {
+        return PathBuf::from("/run/moorage").join(hex8);
+    }
+    let remembered = std::fs::read_to_string(data.join("run-directory")).unwrap_or_default();
+    let remembered = PathBuf::from(remembered.trim());
+    if remembered.is_absolute() && remembered.parent().is_some_and(Path::is_dir) {
+        return remembered;
+    }
+    // Socket paths have 107 bytes; the names below take up to sixty of them.
+    let users = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir() && dir.as_os_str().len() <= 30);
+    users.map_or_else(|| PathBuf::from(format!("/tmp/moorage-{own}-{hex8}")), |dir| dir.join(format!("moorage-{hex8}")))
+}
+
+fn prepare_run_directory(options: &LocalHostOptions, data: &Path, root: bool) -> HostResult<PathBuf> {
+    let own = rustix::process::geteuid().as_raw();
+    let run = choose_run_directory(options, data, root);
     let mode = if root { 0o711 } else { 0o700 };
     let prepared = (|| {
         if let Some(parent) = run.parent()
             && !parent.is_dir()
         {
             std::fs::create_dir_all(parent)?;
+            ensure_directory(parent, 0o755, None)?;
         }
         ensure_directory(&run, mode, None)?;
         // In a directory that everybody can write to, somebody else may have made it first.
         if std::fs::symlink_metadata(&run)?.uid() != own {
             return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "it belongs to another account"));
         }
-        Ok(())
+        let remembered = data.join("run-directory");
+        let path = run.as_os_str().as_encoded_bytes();
+        if std::fs::read(&remembered).is_ok_and(|found| found == path) {
+            return Ok(());
+        }
+        files::replace(&remembered, path, 0o600, None, files::Durability::Whole)
     })();
     prepared.doing(&format!("prepare the socket directory {}", run.display()))?;
     Ok(run)

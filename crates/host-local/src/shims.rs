@@ -21,8 +21,6 @@ use tokio::task::AbortHandle;
 /// A shim that lived this long did not die of its own start.
 const LIVED: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// The log of a shim is begun anew above this size.
-const LONGEST_LOG: u64 = 1 << 20;
 
 /// Keeps the shims of one host.
 pub(crate) struct Shims {
@@ -66,13 +64,7 @@ impl Shims {
     /// Starts a shim and waits until it is in its place, or gone again because another one is.
     async fn spawn(&self, directory: &ShimDirectory) -> HostResult<()> {
         let own_log = directory.file("shim.log");
-        let log = (|| {
-            let long = std::fs::metadata(&own_log).is_ok_and(|found| found.len() > LONGEST_LOG);
-            if long {
-                let _ = std::fs::remove_file(&own_log);
-            }
-            OpenOptions::new().create(true).append(true).mode(0o600).open(&own_log)
-        })();
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&own_log);
         let log = log.map_or_else(|_| Stdio::null(), Stdio::from);
         let Some((program, arguments)) = self.program.split_first() else {
             return Err(io::Error::other("no program is configured")).doing("start a shim");

@@ -106,7 +106,7 @@ fn apply(directory: &Path, bound: &mut BTreeMap<ClusterId, (TcpListener, Endpoin
         return refused(format!("{} cannot be read", unreadable.display()));
     }
     let generation = file.generation;
-    if !bound.get(&cluster).is_some_and(|(_, before)| before.listen == file.listen) {
+    if bound.get(&cluster).is_none_or(|(_, before)| before.listen != file.listen) {
         bound.remove(&cluster);
         match TcpListener::bind(file.listen) {
             Ok(listener) => bound.insert(cluster.clone(), (listener, file)),

@@ -61,8 +61,7 @@ impl World {
 
     /// Where that version's binaries are.
     pub async fn installation(&self, engine: EngineName, version: &Version) -> Result<Installation, StepError> {
-        let mut found = self.host.installations().await.map_err(host_failed)?;
-        found.sort_by_key(|installation| installation.system);
+        let found = self.host.installations().await.map_err(host_failed)?;
         found.into_iter().find(|i| i.engine == engine && i.version == *version).ok_or_else(|| {
             StepError::GiveUp(
                 Problem::new(ProblemCode::EngineVersionNotInstalled, format!("{} {version} is not installed on this host any more.", engine.display()))

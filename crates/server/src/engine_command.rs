@@ -1,22 +1,176 @@
-//! temporary
+//! `moorage engine`: engine versions of this machine, without a server.
+
+use crate::{config, data_directory, first_start, output, serve};
+use anyhow::Result;
 use clap::Subcommand;
-use moorage_host_local::FindInstallations;
 use moorage_domain::engine::{EngineName, Installation, Version};
+use moorage_domain::{Problem, ProblemCode};
+use moorage_engine::Engine;
+use moorage_host_local::FindInstallations;
+use moorage_host_local::installations::{EngineKind, Installations, PackageWish};
+use moorage_store::{Clusters, Store};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+/// Where the installation is.
+#[derive(clap::Args)]
+pub struct Place {
+    /// Directory of the installation [default: /var/lib/moorage for root, else ./moorage-data].
+    #[arg(long, env = "MOORAGE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long, env = "MOORAGE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// What can be done with engine versions.
 #[derive(Subcommand)]
-pub enum EngineCommand { /// l
- List }
+pub enum EngineCommand {
+    /// Versions that can run here, and what Debian offers.
+    List {
+        /// Ask the package registries which versions could be installed, too.
+        #[arg(long)]
+        available: bool,
+        /// `table` for people, `json` for scripts.
+        #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+        output: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Install a version beside the others from Debian packages; the system is not touched.
+    Install {
+        /// `mariadb@10.11.19`, or `postgresql@15` for the newest 15 on offer.
+        name_at_version: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Remove a version that Moorage installed.
+    Remove {
+        /// `mariadb@10.11.18`.
+        name_at_version: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
 
-pub async fn run(_command: EngineCommand) -> anyhow::Result<ExitCode> { Ok(ExitCode::SUCCESS) }
+impl Place {
+    fn open(self) -> Result<(PathBuf, Installations)> {
+        let config = config::read(self.config.as_deref())?;
+        let directory = data_directory::prepare(&self.data_dir.unwrap_or_else(data_directory::default_path))?;
+        let installations = installations(&directory, &config.engines.prefixes);
+        Ok((directory, installations))
+    }
+}
 
-pub fn finder(_directory: &Path, _prefixes: &[PathBuf]) -> FindInstallations {
-    Arc::new(|| Box::pin(async {
-        Ok(vec![
-            Installation { engine: EngineName::MariaDb, version: Version::parse("10.11.19").expect("v"), prefix: "/".into(), system: true },
-            Installation { engine: EngineName::PostgreSql, version: Version::parse("15.18").expect("v"), prefix: "/".into(), system: true },
-        ])
-    }))
+/// Carries out a command.
+pub async fn run(command: EngineCommand) -> Result<ExitCode> {
+    match command {
+        EngineCommand::List { available, output, place } => list(place, available, &output).await?,
+        EngineCommand::Install { name_at_version, place } => {
+            let (_, installations) = place.open()?;
+            let installed = installations.install(&name_at_version, &|text| output::say(text)).await?;
+            output::print(&installed.label());
+        }
+        EngineCommand::Remove { name_at_version, place } => {
+            let (directory, installations) = place.open()?;
+            let (engine, version) = read_label(&name_at_version)?;
+            refuse_if_used(&directory, &installations, engine, &version).await?;
+            installations.remove(engine, &version).await?;
+            output::say(&format!("{engine}@{version} is removed"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(place: Place, available: bool, format: &str) -> Result<()> {
+    let (_, installations) = place.open()?;
+    let mut rows: Vec<(EngineName, String, String)> = Vec::new();
+    let found = installations.find().await;
+    for installation in &found {
+        let whose = if installation.system { "of the system".to_owned() } else { installation.prefix.display().to_string() };
+        rows.push((installation.engine, installation.version.to_string(), whose));
+    }
+    if available {
+        for engine in EngineName::ALL {
+            for version in installations.available(engine).await? {
+                if !found.iter().any(|known| known.engine == engine && known.version == version) {
+                    rows.push((engine, version.to_string(), "can be installed".into()));
+                }
+            }
+        }
+    }
+    if format == "json" {
+        let list: Vec<_> = rows.iter().map(|(engine, version, place)| json!({"engine": engine, "version": version, "place": place})).collect();
+        output::print(&serde_json::to_string_pretty(&list)?);
+        return Ok(());
+    }
+    if rows.is_empty() {
+        output::say("no engine version is installed; install one with `moorage engine install mariadb@10.11` or `moorage engine install postgresql@15`");
+    }
+    for (engine, version, place) in rows {
+        output::print(&format!("{:<12}{version:<12}{place}", engine.as_str()));
+    }
+    Ok(())
+}
+
+fn read_label(label: &str) -> Result<(EngineName, Version), Problem> {
+    let wrong = || {
+        Problem::new(ProblemCode::InvalidRequest, format!("'{label}' is not an engine version.")).hint("Name it as mariadb@10.11.18 or postgresql@15.20.")
+    };
+    let (engine, version) = label.split_once('@').ok_or_else(wrong)?;
+    Ok((EngineName::parse(engine).ok_or_else(wrong)?, Version::parse(version).map_err(|_| wrong())?))
+}
+
+/// A version that clusters of this installation run on stays, unless the same version is there from elsewhere too.
+async fn refuse_if_used(directory: &Path, installations: &Installations, engine: EngineName, version: &Version) -> Result<()> {
+    if !directory.join("store.db").exists() {
+        return Ok(());
+    }
+    let store: Store = serve::open_store(directory).await?;
+    let used = used_by(&store, engine, version).await;
+    store.close().await;
+    let used = used?;
+    let own = directory.join("engines");
+    let elsewhere = installations.find().await.iter().any(|i| i.engine == engine && i.version == *version && !i.prefix.starts_with(&own));
+    if used.is_empty() || elsewhere {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemCode::WrongState, format!("{engine}@{version} is in use by: {}.", used.join(", ")))
+        .hint("Terminate these clusters first.")
+        .into())
+}
+
+async fn used_by(store: &Store, engine: EngineName, version: &Version) -> Result<Vec<String>> {
+    let Some(host) = first_start::host(store).await? else { return Ok(Vec::new()) };
+    let clusters = store.look().await?.clusters_of_host(&host).await?;
+    Ok(clusters.into_iter().filter(|c| c.engine == engine && c.version == *version).map(|c| c.name).collect())
+}
+
+fn installations(directory: &Path, prefixes: &[PathBuf]) -> Installations {
+    Installations::new(directory, prefixes.to_vec(), serve::engines().into_iter().map(kind).collect())
+}
+
+fn kind(engine: Arc<dyn Engine>) -> EngineKind {
+    let (binary, reader, packager) = (engine.clone(), engine.clone(), engine.clone());
+    EngineKind {
+        engine: engine.name(),
+        majors: engine.supported().iter().map(ToString::to_string).collect(),
+        server_binary: Arc::new(move |prefix, major| binary.server_binary(prefix, major)),
+        read_version: Arc::new(move |text| reader.read_version(text)),
+        packages: Arc::new(move |version| {
+            let packages = packager.packages(version).into_iter();
+            packages.map(|package| PackageWish { name: package.name.to_owned(), versioned: package.versioned }).collect()
+        }),
+    }
+}
+
+/// How the host finds engine versions: in the data directory, in the configured prefixes and of the system.
+pub fn finder(directory: &Path, prefixes: &[PathBuf]) -> FindInstallations {
+    let installations = Arc::new(installations(directory, prefixes));
+    Arc::new(move || {
+        let installations = installations.clone();
+        Box::pin(async move { Ok::<Vec<Installation>, _>(installations.find().await) })
+    })
 }

@@ -26,6 +26,13 @@ impl Installation {
     pub fn short(&self) -> String {
         format!("{:032x}", self.id)[..8].to_owned()
     }
+
+    /// The uids its clusters and its gateway run under: one of 1,024 ranges above a thousand million, so that two
+    /// installations on one machine are strangers too.
+    pub fn uids(&self) -> std::ops::Range<u32> {
+        let start = 1_000_000_000 + u32::try_from(self.id % 1024).unwrap_or(0) * 65_536;
+        start..start + 65_536
+    }
 }
 
 /// Reads the installation's identity, or makes everything a first start makes.
@@ -72,6 +79,12 @@ pub async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, now
     uow.set_fact("installation", &format!("{:032x}", installation.id)).await?;
     uow.commit().await?;
     Ok(installation)
+}
+
+/// This machine's identity in the store, once a first start has made one.
+pub async fn host(store: &Store) -> Result<Option<HostId>> {
+    let host = store.look().await?.fact("host").await?;
+    Ok(host.map(|id| HostId::parse(&id)).transpose()?)
 }
 
 /// The certificate authority that the first start made.

@@ -12,6 +12,7 @@ use moorage_durable::{Runner, Settings, SystemClock};
 use moorage_engine::Engine;
 use moorage_engine_mariadb::MariaDb;
 use moorage_engine_postgresql::PostgreSql;
+use moorage_host::Host;
 use moorage_host_local::{LocalHost, LocalHostOptions};
 use moorage_operations::World;
 use moorage_secrets::MasterKey;
@@ -95,6 +96,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let base_url = format!("http://{}", listener.local_addr()?);
 
     let host = LocalHost::start(host_options(&directory, &installation, &config)?).await.map_err(|error| anyhow::Error::new(error))?;
+    host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
     let subnets = config.subnets(installation.id);
     let world = Arc::new(World {
         store: store.clone(),
@@ -113,7 +115,9 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let mut watchers = moorage_watchers::start(watching, stopping.clone());
 
     let app = App::new(Parts { store: store.clone(), master_key, engines: engines(), host, subnets, wake, authority: authority.certificate().to_owned() });
-    let options = ApiOptions { public_base: config.server.public_url.clone(), ..ApiOptions::default() };
+    let ending = stopping.clone();
+    let ready = Arc::new(move || if *ending.borrow() { Err("The server is ending.".to_owned()) } else { Ok(()) });
+    let options = ApiOptions { public_base: config.server.public_url.clone(), ready, ..ApiOptions::default() };
     let router = moorage_api::router(app, options);
     first_start::set_base_url(&directory, &base_url)?;
     tracing::info!(%base_url, data = %directory.display(), "serving");
@@ -145,6 +149,7 @@ pub fn host_options(directory: &Path, installation: &first_start::Installation, 
     let program = std::env::current_exe().context("finding this program's own file")?;
     let mut options = LocalHostOptions::new(installation.host.clone(), installation.short(), directory.to_owned());
     options.program = vec![program.to_string_lossy().into_owned()];
+    options.uid_range = Some(installation.uids());
     options.installations = crate::engine_command::finder(directory, &config.engines.prefixes);
     Ok(options)
 }
@@ -163,6 +168,9 @@ async fn listen(address: &str) -> Result<TcpListener> {
 
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MOORAGE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // These libraries log statements as they are, verifiers of passwords among them.
+    let quiet = ["tokio_postgres=info", "mysql_async=info", "sqlx=info"];
+    let filter = quiet.iter().filter_map(|directive| directive.parse().ok()).fold(filter, |filter, directive| filter.add_directive(directive));
     let json = std::env::var("MOORAGE_LOG_FORMAT").is_ok_and(|format| format == "json");
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = if json { builder.json().try_init() } else { builder.try_init() };

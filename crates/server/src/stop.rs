@@ -5,8 +5,8 @@ use anyhow::Result;
 use clap::Args;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_secrets::MasterKey;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use std::path::PathBuf;
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub async fn run(arguments: StopArguments) -> Result<ExitCode> {
     }
     let directory = data_directory::prepare(&directory)?;
     match data_directory::holder(&directory) {
-        Some(pid) => end_server(pid)?,
+        Some(pid) => end_server(&directory, pid)?,
         None => output::say("no server runs on this data directory"),
     }
     if !arguments.all {
@@ -54,11 +54,12 @@ pub async fn run(arguments: StopArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn end_server(pid: u32) -> Result<()> {
+fn end_server(directory: &Path, pid: u32) -> Result<()> {
     let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
     kill_process(process, Signal::TERM)?;
     let begun = Instant::now();
-    while test_kill_process(process).is_ok() {
+    // The lock tells, not the process: one that its parent has not waited for yet looks alive.
+    while data_directory::holder(directory) == Some(pid) {
         if begun.elapsed() > SERVER_LIMIT {
             return Err(Problem::new(ProblemCode::HostFailed, format!("The server (process {pid}) did not end within {} s.", SERVER_LIMIT.as_secs()))
                 .hint(format!("Look at its log; `kill -9 {pid}` ends it without harm to the databases."))

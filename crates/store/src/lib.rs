@@ -16,6 +16,8 @@ mod tenant;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,6 +110,9 @@ pub struct Store {
 impl Store {
     /// Opens the store at this path, making it or bringing it up to date; refuses one written by a newer build.
     pub async fn open(path: &Path) -> StoreResult<Self> {
+        // SQLite gives its log and shared memory the permissions of the file: nobody else on the machine reads any of them.
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        made.map_err(sqlx::Error::Io).map_err(failed("making the store's file"))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

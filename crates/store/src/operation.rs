@@ -257,7 +257,10 @@ fn count(row: &SqliteRow, name: &str) -> u32 {
 // An operation whose problem cannot be read still has to be shown and brought to its end.
 fn problem_of(row: &SqliteRow) -> Option<Problem> {
     let text: String = row.get::<Option<String>, _>("problem")?;
-    Some(serde_json::from_str(&text).unwrap_or_else(|_| Problem::new(ProblemCode::OperationUnreadable, "Its problem was stored by another version.")))
+    Some(
+        serde_json::from_str(&text)
+            .unwrap_or_else(|_| Problem::new(ProblemCode::OperationUnreadable, "Its problem was stored by another version.")),
+    )
 }
 fn problem_text(problem: Option<&Problem>) -> StoreResult<Option<String>> {
     problem.map(|problem| serde_json::to_string(problem).map_err(|e| unreadable("problem", e))).transpose()

@@ -78,7 +78,9 @@ impl Host for FakeHost {
         let known = [version(EngineName::MariaDb, "10.11.19"), version(EngineName::PostgreSql, "15.20")];
         let known = known.into_iter().flatten();
         self.call("installations", || {
-            Ok(known.map(|(engine, version)| Installation { prefix: format!("/fake/{engine}").into(), engine, version, system: false }).collect())
+            Ok(known
+                .map(|(engine, version)| Installation { prefix: format!("/fake/{engine}").into(), engine, version, system: false })
+                .collect())
         })
     }
     async fn ensure_spares(&self, template: &TemplateSpec, count: usize) -> HostResult<usize> {

@@ -70,7 +70,7 @@ pub(crate) struct Process {
     pub(crate) restart: bool,
     pub(crate) incarnation: u32,
     pub(crate) stop_asked_at: Option<Timestamp>,
-    deaths: u32,
+    pub(crate) deaths: u32,
 }
 
 impl Machine {
@@ -138,11 +138,9 @@ impl Machine {
             self.tell(&Change::Instance(instance));
         }
     }
-    /// Ends every process and forgets everything that a reboot forgets.
+    /// Ends every process, its shim included; volumes and endpoint files are on disk and stay.
     pub fn reboot(&self) {
-        let mut parts = self.lock();
-        parts.processes.clear();
-        parts.endpoints.clear();
+        self.lock().processes.clear();
     }
 
     /// What is on it, as text: volumes, processes, endpoints. Spares and terms stay and are not shown.

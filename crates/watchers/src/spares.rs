@@ -1,7 +1,8 @@
 //! Spare data directories: made ahead, so that a create costs no more than the engine's own start.
 
-use crate::Watch;
+use crate::{Watch, now};
 use moorage_domain::engine::{EngineName, Installation};
+use moorage_store::Operations;
 use std::time::Duration;
 
 /// How often the spares are counted; a create that took one is followed by the next count.
@@ -38,12 +39,34 @@ async fn refill(watch: &Watch) -> bool {
         }
         let count = if is_newest(installation, &installations) { watch.spares } else { watch.spares.min(1) };
         let template = engine.template(installation, &world.host.administrator());
-        if let Err(error) = world.host.ensure_spares(&template, count).await {
-            tracing::warn!(version = installation.label(), %error, cause = error.cause.as_ref().map(ToString::to_string), "spare data directories could not be made");
-            well = false;
+        // One at a time, so that a request does not share the machine with more than one copy.
+        for wanted in 1..=count {
+            until_idle(watch).await;
+            if let Err(error) = world.host.ensure_spares(&template, wanted).await {
+                let cause = error.cause.as_ref().map(ToString::to_string);
+                tracing::warn!(version = installation.label(), %error, cause, "a spare data directory could not be made");
+                well = false;
+                break;
+            }
         }
     }
     well
+}
+
+/// Waits while operations are on their way, for half a minute at most: a user's create comes before the spare of the next one.
+async fn until_idle(watch: &Watch) {
+    for _ in 0..60 {
+        if !busy(watch).await {
+            return;
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+async fn busy(watch: &Watch) -> bool {
+    let soon = now().plus(AFTER_FAILURE);
+    let Ok(mut look) = watch.world.store.look().await else { return false };
+    look.due_operations(watch.world.host.id(), 1, soon).await.is_ok_and(|due| !due.is_empty())
 }
 
 fn is_newest(one: &Installation, all: &[Installation]) -> bool {

@@ -57,6 +57,7 @@ impl Installation {
             .stderr(log)
             .spawn()
             .context("starting the server")?;
+        let _already_set = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::blocking::Client::new();
         let mut this = Self { program: program.to_owned(), directory, server, client, base_url: String::new(), token: String::new() };
         this.until(Duration::from_secs(60), |this| {

@@ -30,7 +30,7 @@ impl Faults {
         let mut problems = problems.into_iter();
         match problems.next() {
             None => Ok(()),
-            Some(first) => Err(Refusal { first, others: problems.collect() }),
+            Some(first) => Err(Refusal { first: Box::new(first), others: problems.collect() }),
         }
     }
 }
@@ -318,9 +318,7 @@ mod tests {
     fn messages(faults: Faults) -> Vec<String> {
         match faults.result() {
             Ok(()) => Vec::new(),
-            Err(refusal) => {
-                refusal.problems().map(|p| format!("{}: {}", p.field.as_deref().unwrap_or_default(), p.message)).collect()
-            }
+            Err(refusal) => refusal.problems().map(|p| format!("{}: {}", p.field.as_deref().unwrap_or_default(), p.message)).collect(),
         }
     }
 
@@ -380,7 +378,8 @@ mod tests {
 
     #[test]
     fn numbers_outside_their_range_are_refused_whatever_their_size() {
-        for (number, ok) in [("16", true), ("5120", true), ("15", false), ("5121", false), ("-1", false), ("1e300", false), ("16.5", false)] {
+        for (number, ok) in [("16", true), ("5120", true), ("15", false), ("5121", false), ("-1", false), ("1e300", false), ("16.5", false)]
+        {
             let text = format!("{{\"n\": {number}}}");
             let object = object(text.as_bytes()).expect("an object");
             let faults = Faults::default();

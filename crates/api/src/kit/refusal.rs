@@ -9,7 +9,7 @@ use moorage_domain::{Problem, ProblemCode};
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     /// The problem that decides status and code.
-    pub(crate) first: Problem,
+    pub(crate) first: Box<Problem>,
     /// Further ones of the same request.
     pub(crate) others: Vec<Problem>,
 }
@@ -17,13 +17,13 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// All problems, the deciding one first.
     pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
-        std::iter::once(&self.first).chain(&self.others)
+        std::iter::once(self.first.as_ref()).chain(&self.others)
     }
 }
 
 impl From<Problem> for Refusal {
     fn from(first: Problem) -> Self {
-        Self { first, others: Vec::new() }
+        Self { first: Box::new(first), others: Vec::new() }
     }
 }
 

@@ -126,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn several_failing_fields_are_all_listed() {
-        let refusal = Refusal { first: Problem::invalid("name", "A."), others: vec![Problem::invalid("port", "B.")] };
+        let refusal = Refusal { first: Box::new(Problem::invalid("name", "A.")), others: vec![Problem::invalid("port", "B.")] };
         let body = body(refusal).await;
         assert_eq!(body["errors"], json!([{"field": "name", "title": "A."}, {"field": "port", "title": "B."}]));
     }

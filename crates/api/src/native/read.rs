@@ -281,3 +281,47 @@ pub(crate) struct TokenBody {
     /// Shown once.
     pub(crate) token: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use moorage_domain::operation::OperationStatus;
+    use moorage_domain::problem::ProblemCode;
+    use moorage_domain::{ClusterId, OperationId, Timestamp};
+    use serde_json::json;
+
+    #[test]
+    fn an_operation_is_shown_with_its_timeline_and_its_problem() {
+        let view = OperationView {
+            id: OperationId::from_bits(1),
+            kind: "cluster.provision".into(),
+            cluster: ClusterId::from_bits(2),
+            status: OperationStatus::Failed,
+            step: "start".into(),
+            attempt: 3,
+            waiting_for: None,
+            problem: Some(Problem::new(ProblemCode::EngineStartFailed, "It did not start.").detail("Its words.")),
+            requested_by: "ann".into(),
+            created_at: Timestamp(0),
+            finished_at: Some(Timestamp(1_000_000)),
+            events: vec![OperationEvent { at: Timestamp(0), step: "start".into(), kind: "retrying".into(), detail: "x".into() }],
+        };
+        assert_eq!(
+            serde_json::to_value(operation(&view)).expect("JSON"),
+            json!({
+                "id": "00000000000000000000000000000001", "kind": "cluster.provision", "cluster": "00000000000000000000000000000002",
+                "status": "failed", "step": "start", "attempt": 3, "waiting_for": null,
+                "problem": {"code": "engine-start-failed", "message": "It did not start.", "detail": "Its words."},
+                "requested_by": "ann", "created_at": "1970-01-01T00:00:00Z", "finished_at": "1970-01-01T00:00:01Z",
+                "events": [{"at": "1970-01-01T00:00:00Z", "step": "start", "kind": "retrying", "detail": "x"}],
+            })
+        );
+    }
+
+    #[test]
+    fn a_page_leads_to_the_next_one_only_if_there_is_more() {
+        let page = |more| serde_json::to_value(Page::after(20, vec![1, 2], more)).expect("JSON");
+        assert_eq!(page(false), json!({"items": [1, 2], "next": null}));
+        assert_eq!(page(true)["next"], ids::cursor(22));
+    }
+}

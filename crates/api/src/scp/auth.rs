@@ -89,7 +89,9 @@ impl<'a> Signed<'a> {
             return Ok(None);
         }
         let get = |name: &str, shown: &str| {
-            header(headers, name).filter(|value| !value.is_empty()).ok_or_else(|| refused(format!("The header {shown} is missing or blank.")))
+            header(headers, name)
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| refused(format!("The header {shown} is missing or blank.")))
         };
         Ok(Some(Self {
             access_key: get("scp-accesskey", "Scp-AccessKey")?,
@@ -110,10 +112,8 @@ impl<'a> Signed<'a> {
             return Ok(());
         }
         let side = if away > 0 { "in the future" } else { "old" };
-        Err(refused(format!("The request's time is {} seconds {side}.", away.saturating_abs() / 1000)).hint(format!(
-            "Scp-Timestamp counts milliseconds and may be 15 minutes off; this server's clock says {}.",
-            now.rfc3339()
-        )))
+        Err(refused(format!("The request's time is {} seconds {side}.", away.saturating_abs() / 1000))
+            .hint(format!("Scp-Timestamp counts milliseconds and may be 15 minutes off; this server's clock says {}.", now.rfc3339())))
     }
 
     /// Every text the signature may be over.
@@ -147,8 +147,20 @@ struct Url<'a> {
 }
 
 /// What `encodeURI` leaves alone, turned around.
-const ENCODE_URI: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'%').add(b'<').add(b'>').add(b'[').add(b']').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const ENCODE_URI: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b']')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 impl<'a> Url<'a> {
     fn of(parts: &'a Parts, public_base: Option<&'a str>) -> Self {

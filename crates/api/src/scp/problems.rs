@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn all_failing_fields_are_listed() {
-        let refusal = Refusal { first: Problem::invalid("name", "Field required"), others: vec![Problem::invalid("a.b", "Wrong.")] };
+        let refusal =
+            Refusal { first: Box::new(Problem::invalid("name", "Field required")), others: vec![Problem::invalid("a.b", "Wrong.")] };
         let (_, body) = rendered(&refusal);
         assert_eq!(body["errors"][0]["detail"], json!(["name: Field required", "a.b: Wrong."]));
         assert_eq!(body["errors"][0]["code"], "ValidationError");

@@ -203,10 +203,9 @@ fn init_config(spec: &ClusterSpec, dialect: Dialect) -> InitConfig<'_> {
         }),
         text: match dialect.engine {
             EngineName::MariaDb => DatabaseText::MariaDb { database_character_set: &database.character_set },
-            EngineName::PostgreSql => DatabaseText::PostgreSql {
-                database_encoding: &database.character_set,
-                database_locale: database.locale.as_deref(),
-            },
+            EngineName::PostgreSql => {
+                DatabaseText::PostgreSql { database_encoding: &database.character_set, database_locale: database.locale.as_deref() }
+            }
         },
         database_name: &database.name,
         database_port: spec.port,
@@ -247,7 +246,13 @@ fn groups(view: &ClusterView) -> Vec<Group<'_>> {
             }
         });
         let instances = instances.collect();
-        groups.push(Group { block_storage_groups: volumes(prefix, group), id: group.id.as_str(), instances, role_type: &group.role, server_type_name: &group.server_type });
+        groups.push(Group {
+            block_storage_groups: volumes(prefix, group),
+            id: group.id.as_str(),
+            instances,
+            role_type: &group.role,
+            server_type_name: &group.server_type,
+        });
     }
     groups
 }

@@ -78,10 +78,34 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 }
 
 const DETAIL_1_0: &[&str] = &[
-    "account_id", "allowable_ip_addresses", "created_at", "created_by", "dbaas_engine", "dbaas_engine_version_name", "ha_enabled", "id",
-    "init_config_option", "instance_count", "instance_groups", "maintenance_option", "modified_at", "modified_by", "name", "nat_enabled",
-    "origin_cluster_id", "product_image_type", "product_type", "replicas", "role_type", "service_state", "software_version", "subnet_id",
-    "timezone", "vip_public_ip_address", "vip_public_ip_id", "virtual_ip_address",
+    "account_id",
+    "allowable_ip_addresses",
+    "created_at",
+    "created_by",
+    "dbaas_engine",
+    "dbaas_engine_version_name",
+    "ha_enabled",
+    "id",
+    "init_config_option",
+    "instance_count",
+    "instance_groups",
+    "maintenance_option",
+    "modified_at",
+    "modified_by",
+    "name",
+    "nat_enabled",
+    "origin_cluster_id",
+    "product_image_type",
+    "product_type",
+    "replicas",
+    "role_type",
+    "service_state",
+    "software_version",
+    "subnet_id",
+    "timezone",
+    "vip_public_ip_address",
+    "vip_public_ip_id",
+    "virtual_ip_address",
 ];
 
 #[test]
@@ -129,7 +153,8 @@ fn names_and_order_are_the_same_once_the_instance_is_made() {
     assert_eq!(group(&before)["instances"][0]["name"], group(&after)["instances"][0]["name"]);
     assert_eq!(group(&before)["block_storage_groups"], group(&after)["block_storage_groups"]);
     assert_eq!(group(&after)["instances"][0]["service_ip_address"], "127.64.0.10");
-    let roles: Vec<Value> = group(&after)["block_storage_groups"].as_array().expect("a list").iter().map(|v| v["role_type"].clone()).collect();
+    let roles: Vec<Value> =
+        group(&after)["block_storage_groups"].as_array().expect("a list").iter().map(|v| v["role_type"].clone()).collect();
     assert_eq!(roles, [json!("OS"), json!("DATA")]);
     assert_eq!(after["allowable_ip_addresses"], json!(["10.0.0.9", "10.0.0.1"]));
     assert_eq!(

@@ -259,7 +259,8 @@ mod tests {
     fn every_operation_is_there_once() {
         assert_eq!(OPERATIONS.len(), 44 + 2 + 1 + 1);
         for (index, operation) in OPERATIONS.iter().enumerate() {
-            let twin = |other: &&Operation| other.name == operation.name || (other.method == operation.method && other.path == operation.path);
+            let twin =
+                |other: &&Operation| other.name == operation.name || (other.method == operation.method && other.path == operation.path);
             assert_eq!(OPERATIONS[index + 1..].iter().find(twin).map(|o| o.name), None);
         }
     }

@@ -1,13 +1,11 @@
-//! The whole control plane behind the router, in one process, with a host and engines in memory.
+//! The whole control plane behind the router, in one process, with a host and engines that are fakes.
 
-mod fakes;
 pub mod transcript;
 
 use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fakes::{MemoryEngine, MemoryHost};
 use hmac::{Hmac, Mac};
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -23,10 +21,10 @@ use moorage_host::Host;
 use moorage_operations::World as Operations;
 use moorage_secrets::{CertificateAuthority, MasterKey, token_digest};
 use moorage_store::{NewAccount, Store};
+use moorage_testkit::{FakeEngine, FakeHost, Machine, TestStore};
 use sha2::Sha256;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tempfile::TempDir;
 use tower::ServiceExt;
 
 /// Name in the Host header, as the client sees it.
@@ -48,12 +46,11 @@ type Waker = Arc<dyn Fn() + Send + Sync>;
 pub struct ControlPlane {
     /// What is served.
     pub router: Router,
-    store: Store,
+    store: TestStore,
     operations: Arc<Operations>,
     host: HostId,
     wake: Arc<Mutex<Option<Waker>>>,
     runner: Option<Runner>,
-    _directory: TempDir,
 }
 
 impl ControlPlane {
@@ -63,13 +60,15 @@ impl ControlPlane {
     }
     /// A fresh one whose HTTP side behaves as given.
     pub async fn start_with(options: ApiOptions) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let store = Store::open(&directory.path().join("store.db")).await.expect("a store");
+        let rows = TestStore::open().await;
+        let store = rows.store().clone();
         let master_key = Arc::new(MasterKey::generate().expect("randomness"));
         let authority = Arc::new(CertificateAuthority::create("test", now()).expect("an authority"));
         let host_id = HostId::from_bits(7);
-        let host: Arc<dyn Host> = Arc::new(MemoryHost::new(host_id.clone()));
-        let engines: Vec<Arc<dyn Engine>> = EngineName::ALL.into_iter().map(|name| Arc::new(MemoryEngine(name)) as Arc<dyn Engine>).collect();
+        let machine = Machine::new(Arc::new(SystemClock));
+        let host: Arc<dyn Host> = Arc::new(FakeHost::new(host_id.clone(), machine.clone()));
+        let engine = |name| Arc::new(FakeEngine::new(name, machine.clone())) as Arc<dyn Engine>;
+        let engines: Vec<Arc<dyn Engine>> = EngineName::ALL.into_iter().map(engine).collect();
         let subnets = vec![Subnet { id: "default".into(), cidr: "127.64.0.0/24".parse().expect("a network"), interface: None }];
         people(&store, &master_key, &host_id).await;
         let operations = Arc::new(Operations {
@@ -97,7 +96,7 @@ impl ControlPlane {
             authority: authority.certificate().to_owned(),
         });
         let router = moorage_api::router(app, options);
-        Self { router, store, operations, host: host_id, wake, runner: None, _directory: directory }
+        Self { router, store: rows, operations, host: host_id, wake, runner: None }
     }
 
     /// Lets operations run from now on.
@@ -107,7 +106,7 @@ impl ControlPlane {
         }
         let clock = Arc::new(SystemClock);
         let settings = Settings::sole(self.host.clone());
-        let runner = Runner::start(self.store.clone(), self.operations.clone(), moorage_operations::all(), clock, settings).await;
+        let runner = Runner::start(self.store.store().clone(), self.operations.clone(), moorage_operations::all(), clock, settings).await;
         let runner = runner.expect("a runner");
         *self.wake.lock().unwrap_or_else(PoisonError::into_inner) = Some(runner.waker());
         self.runner = Some(runner);

@@ -3,7 +3,8 @@
 //! ```text
 //! ### A title
 //! # directives: `hold operations`, `let operations run`, `as nobody`, `as stranger`, `as token`, `as viewer`,
-//! #             `until /json/pointer = VALUE`, `until status = 404`, `keep NAME = /json/pointer`
+//! #             `until /json/pointer = VALUE`, `until status = 404`, `keep NAME = /json/pointer`,
+//! #             `hide /json/pointer` (what other crates and the machine decide)
 //! POST /v1/clusters
 //! Header: value
 //!
@@ -126,7 +127,8 @@ async fn exchange(plane: &mut ControlPlane, block: &Block, kept: &mut BTreeMap<S
             kept.insert(name.to_owned(), at(&response, pointer));
         }
     }
-    render(&response)
+    let hidden: Vec<&str> = block.directives.iter().filter_map(|line| line.strip_prefix("hide ")).collect();
+    render(&response, &hidden)
 }
 
 fn at(response: &Response<Vec<u8>>, pointer: &str) -> String {
@@ -159,7 +161,7 @@ fn request(block: &Block, kept: &BTreeMap<String, String>, token: Option<&str>, 
     request.body(Body::from(body)).expect("a request")
 }
 
-fn render(response: &Response<Vec<u8>>) -> String {
+fn render(response: &Response<Vec<u8>>, hidden: &[&str]) -> String {
     let mut text = format!("--- {}\n", response.status());
     for name in ["allow", "content-type", "www-authenticate"] {
         if let Some(value) = response.headers().get(name).and_then(|value| value.to_str().ok()) {
@@ -168,11 +170,28 @@ fn render(response: &Response<Vec<u8>>) -> String {
     }
     text.push('\n');
     match serde_json::from_slice::<Value>(response.body()) {
-        Ok(body) => text.push_str(&serde_json::to_string_pretty(&body).expect("JSON")),
+        Ok(mut body) => {
+            for pointer in hidden {
+                *body.pointer_mut(pointer).unwrap_or_else(|| panic!("nothing to hide at {pointer}")) = "<hidden>".into();
+            }
+            text.push_str(&serde_json::to_string_pretty(&sorted(body)).expect("JSON"));
+        }
         Err(_) => text.push_str(String::from_utf8_lossy(response.body()).trim_end()),
     }
     text.push('\n');
     text
+}
+
+/// The same with the keys of every object in order, whatever order the library keeps.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let pairs: BTreeMap<String, Value> = object.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(pairs.into_iter().collect())
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
+    }
 }
 
 /// Gives ids names in the order they appear, and takes times away.

@@ -51,7 +51,7 @@ impl<F: Fixture> Trial<F> {
         let path = directory.path().join("store.db");
         let store = expect("opening the store", Store::open(&path).await);
         let clock = FastClock::begin();
-        let fixture = F::prepare(&store, clock.now()).await;
+        let fixture = F::prepare(&store, clock).await;
         let before = fixture.inventory(&store).await;
         let operation = fixture.submit(&store, clock.now()).await;
         Self { fixture, store, path, clock, saboteur, operation, before, crashes: 0, _directory: directory }
@@ -104,7 +104,7 @@ impl<F: Fixture> Trial<F> {
     }
 
     /// Carries the operation on, starting anew after every crash, until it has ended or needs an operator.
-    pub(super) async fn to_the_end(&mut self) -> Ending {
+    pub(super) async fn run_to_the_end(&mut self) -> Ending {
         let began = tokio::time::Instant::now();
         let mut runner = self.start().await;
         let ending = loop {

@@ -48,11 +48,11 @@ pub fn in_fast_time<F: Future>(test: F) -> F::Output {
         .unwrap_or_else(|error| panic!("no runtime for a test: {error}"));
     let stop = Stop(Arc::default());
     runtime.block_on(async {
-        let (tick, mut ticks) = tokio::sync::mpsc::unbounded_channel();
+        let (tick, mut ticks) = tokio::sync::mpsc::channel(1);
         let stopped = stop.0.clone();
         // As long as a blocking task runs, the runtime does not jump.
         tokio::task::spawn_blocking(move || {
-            while !stopped.load(Ordering::Relaxed) && tick.send(()).is_ok() {
+            while !stopped.load(Ordering::Relaxed) && tick.blocking_send(()).is_ok() {
                 std::thread::sleep(TICK);
             }
         });

@@ -109,7 +109,11 @@ impl Tamper for Saboteur {
             Act::Twice => Meddling::Twice,
             Act::Beside => Meddling::Beside,
             Act::GiveUp { step: at, after } if at == step && self.first_time() => {
-                if *after { Meddling::GiveUpAfter(sabotage()) } else { Meddling::GiveUpBefore(sabotage()) }
+                if *after {
+                    Meddling::GiveUpAfter(sabotage())
+                } else {
+                    Meddling::GiveUpBefore(sabotage())
+                }
             }
             Act::GiveUpAndCrash { step: at, .. } if at == step && row.outcome.is_none() => Meddling::GiveUpAfter(sabotage()),
             Act::GiveUpAndTwice { step: at } if at == step && row.outcome.is_none() => Meddling::GiveUpAfter(sabotage()),

@@ -1,7 +1,10 @@
 //! MariaDB clients: from the engine's greeting to its final OK.
 
+mod commands;
 pub mod packets;
 mod proxy_header;
+
+pub use commands::CommandWatch;
 
 use crate::client_stream::{ClientStream, say_and_close};
 use crate::connection::{Limits, LoggedIn, LoginError};
@@ -44,7 +47,7 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, limits: Limits) 
     if request.reserved {
         return refuse(client, &access_denied(&request, connection.client.ip()), next).await;
     }
-    packets::without_tls(&mut packet.payload);
+    packets::without_gateway_matters(&mut packet.payload);
     engine.write_all(&packets::frame(packet.sequence.wrapping_sub(shift), &packet.payload)).await?;
     let mut logged_in = LoggedIn { client, engine };
     if authenticate(&mut logged_in, shift).await? {
@@ -181,6 +184,12 @@ fn access_denied(request: &LoginRequest, client: IpAddr) -> Refusal {
     let password = if request.password { "YES" } else { "NO" };
     let message = format!("Access denied for user '{}'@'{client}' (using password: {password})", request.user);
     Refusal { number: 1045, state: "28000", message }
+}
+
+/// What a client is told that tried to become a reserved account after its login.
+pub fn change_of_user_denied(client: IpAddr) -> Vec<u8> {
+    let message = format!("Access denied: the connection from '{client}' may not change to a reserved account");
+    Refusal { number: 1045, state: "28000", message }.to_bytes(1)
 }
 
 fn needs_tls() -> Refusal {

@@ -7,6 +7,7 @@ use moorage_domain::parameters::is_reserved_account;
 /// engine never sees an address the client made up.
 pub const LONGEST_LOGIN_PACKET: usize = 128 * 1024;
 
+const CLIENT_COMPRESS: u32 = 1 << 5;
 const CLIENT_PROTOCOL_41: u32 = 1 << 9;
 const CLIENT_SSL: u32 = 1 << 11;
 const CLIENT_SECURE_CONNECTION: u32 = 1 << 15;
@@ -51,7 +52,8 @@ pub enum Greeting {
     Error,
 }
 
-/// Reads the engine's greeting and makes it offer TLS, or not, as the gateway does.
+/// Reads the engine's greeting and makes it offer TLS, or not, as the gateway does. Compression is never offered: commands
+/// must stay readable ([`super::CommandWatch`]).
 pub fn adjust_greeting(payload: &mut [u8], tls: bool) -> Result<Greeting, Malformed> {
     match payload.first() {
         Some(0xff) => return Ok(Greeting::Error),
@@ -63,9 +65,11 @@ pub fn adjust_greeting(payload: &mut [u8], tls: bool) -> Result<Greeting, Malfor
     let connection = payload.get(at..at + 4).and_then(|bytes| bytes.first_chunk::<4>()).ok_or(Malformed::Greeting)?;
     let connection = u32::from_le_bytes(*connection);
     // Connection id, first part of the scramble, filler; then the lower half of the capabilities, low byte first.
-    let capabilities = payload.get_mut(at + 4 + 8 + 1 + 1).ok_or(Malformed::Greeting)?;
+    let at = at + 4 + 8 + 1;
+    let capabilities = payload.get_mut(at..at + 2).ok_or(Malformed::Greeting)?;
+    capabilities[0] &= !(CLIENT_COMPRESS as u8);
     let bit = (CLIENT_SSL >> 8) as u8;
-    if tls { *capabilities |= bit } else { *capabilities &= !bit }
+    if tls { capabilities[1] |= bit } else { capabilities[1] &= !bit }
     Ok(Greeting::Hello { connection })
 }
 
@@ -108,19 +112,21 @@ pub fn parse_answer(payload: &[u8], inside_tls: bool) -> Result<Answer, Malforme
     } else {
         rest.first().is_some_and(|byte| *byte != 0)
     };
-    let reserved = is_reserved_account(unquoted(&user)) || payload[8] == CHARACTER_SET_FILENAME;
+    let reserved = is_reserved(name) || payload[8] == CHARACTER_SET_FILENAME;
     Ok(Answer::Login(LoginRequest { user, reserved, password }))
 }
 
-/// The server drops one pair of single quotes around an account name.
-fn unquoted(user: &str) -> &str {
-    user.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(user)
+/// Whether the server would take this name for a reserved account: it drops one pair of single quotes around a name.
+pub fn is_reserved(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name);
+    is_reserved_account(name.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(&name))
 }
 
-/// Takes the wish for TLS out of a login request: between gateway and engine there is none.
-pub fn without_tls(payload: &mut [u8]) {
-    if let Some(byte) = payload.get_mut(1) {
-        *byte &= !((CLIENT_SSL >> 8) as u8);
+/// Takes out of a login request what is between client and gateway only: TLS, and compression that was never offered.
+pub fn without_gateway_matters(payload: &mut [u8]) {
+    if let Some([low, high]) = payload.first_chunk_mut::<2>() {
+        *low &= !(CLIENT_COMPRESS as u8);
+        *high &= !((CLIENT_SSL >> 8) as u8);
     }
 }
 
@@ -205,13 +211,13 @@ mod tests {
 
     #[test]
     fn a_greeting_offers_tls_exactly_when_the_gateway_does() {
-        for before in [0xf7fe_u16, 0xfffe] {
+        for before in [0xf7de_u16, 0xffde, 0xf7fe, 0xfffe] {
             let mut with = greeting(before);
             assert_eq!(adjust_greeting(&mut with, true), Ok(Greeting::Hello { connection: 77 }));
-            assert_eq!(with, greeting(0xfffe));
+            assert_eq!(with, greeting(0xffde));
             let mut without = greeting(before);
             assert_eq!(adjust_greeting(&mut without, false), Ok(Greeting::Hello { connection: 77 }));
-            assert_eq!(without, greeting(0xf7fe));
+            assert_eq!(without, greeting(0xf7de));
         }
         assert_eq!(adjust_greeting(&mut [0xff, 0x10, 4], true), Ok(Greeting::Error));
         assert_eq!(adjust_greeting(&mut [9, 0], true), Err(Malformed::Greeting));
@@ -256,9 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_for_tls_is_taken_out_and_nothing_else() {
-        let mut payload = answer(LOGIN | CLIENT_SSL, 45, b"alice\0\0");
-        without_tls(&mut payload);
+    fn wishes_for_tls_and_compression_are_taken_out_and_nothing_else() {
+        let mut payload = answer(LOGIN | CLIENT_SSL | CLIENT_COMPRESS, 45, b"alice\0\0");
+        without_gateway_matters(&mut payload);
         assert_eq!(payload, answer(LOGIN, 45, b"alice\0\0"));
     }
 
@@ -268,7 +274,7 @@ mod tests {
             let _ = parse_answer(&bytes, inside);
             let _ = parse_answer(&answer(LOGIN, 45, &bytes), inside);
             let _ = ends_login(&bytes);
-            without_tls(&mut bytes);
+            without_gateway_matters(&mut bytes);
             if let Some(first) = bytes.first_mut() {
                 *first = 10;
             }

@@ -76,7 +76,13 @@ fn become_it(directory: &ShimDirectory) -> Result<std::convert::Infallible, Refu
         let second = doing("open its log", log.try_clone())?;
         command.stdout(log).stderr(second);
     }
-    let error = command.exec();
+    let mut error = command.exec();
+    // This binary may lie where the account cannot go (below a home directory); the image that runs already can be run again.
+    if process.program.first() == Some(program) && matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) {
+        let mut again = Command::new("/proc/self/exe");
+        again.arg0(program).args(arguments).env_clear().envs(process.environment.iter().cloned());
+        error = again.exec();
+    }
     let _ = writeln!(io::stderr(), "moorage: cannot run {program}: {error}");
     Err(Refusal::Failed("run the program", error))
 }

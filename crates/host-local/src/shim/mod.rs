@@ -39,6 +39,8 @@ use std::time::{Duration, Instant};
 const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
 /// The longest wait of a process that is never given up.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Above this size the shim's own log is begun anew.
+const LONGEST_LOG: u64 = 1 << 20;
 
 /// Keeps the process that `dir` describes until it is not wanted any more. Must be called while the process has a single
 /// thread.
@@ -316,6 +318,12 @@ impl Shim {
             note(&format!("could not set a limit: {failure}"));
         }
         self.own_log_from = files::log_length(&self.own_log);
+        if self.own_log_from > LONGEST_LOG
+            && let Ok(log) = File::options().write(true).open(&self.own_log)
+            && log.set_len(0).is_ok()
+        {
+            self.own_log_from = 0;
+        }
         self.status.log_from = self.process.log.as_ref().map_or(0, |log| files::log_length(log));
         self.status.memory_kills_before = self.process.groups.memory_kills();
         self.status.since = now();

@@ -97,10 +97,7 @@ async fn run_program(machine: &Arc<Machine>, room: &Arc<Room>, program: Program,
     let limit = program.limit;
     let label = program.argv.first().cloned().unwrap_or_default();
     let (machine_here, room_here) = (Arc::clone(machine), Arc::clone(room));
-    let (mut command, group, stdin) = blocking(move || {
-        prepare(&machine_here, &room_here, program).doing("prepare a job").map(|(command, group, stdin)| (command, group, stdin))
-    })
-    .await?;
+    let (mut command, group, stdin) = blocking(move || prepare(&machine_here, &room_here, program).doing("prepare a job")).await?;
     let mut child = command.spawn().doing("start a job")?;
     let mut input = child.stdin.take();
     let ended = tokio::time::timeout(limit, async {

@@ -47,6 +47,7 @@ impl Installation {
 
     /// The same in a directory of the test's choice.
     pub fn start_in(directory: &Path, arguments: &[&str]) -> Self {
+        let _already_set = rustls::crypto::aws_lc_rs::default_provider().install_default();
         std::fs::create_dir_all(directory).expect("a data directory");
         let mut installation = Self { directory: directory.to_owned(), server: None, client: reqwest::blocking::Client::new() };
         installation.serve_with(arguments);

@@ -27,14 +27,16 @@ const TAG_VALUE: TextRule = TextRule { pattern: r"^\P{C}*$", matches: no_control
 /// The schema asks for 8 to 30 characters, the vendor's provider also for a letter, a digit and a special character and
 /// for no quotes. Both are asked for here; spaces and characters beyond ASCII are refused because clients and engines
 /// disagree on them.
-const PASSWORD: TextRule =
-    TextRule { pattern: r#"^(?=.*[a-zA-Z])(?=.*[0-9])(?=.*[^a-zA-Z0-9])[!-~]*$, without quotes (' " `)"#, matches: password, length: 8..=30 };
+const PASSWORD: TextRule = TextRule {
+    pattern: r#"^(?=.*[a-zA-Z])(?=.*[0-9])(?=.*[^a-zA-Z0-9])[!-~]*$, without quotes (' " `)"#,
+    matches: password,
+    length: 8..=30,
+};
 
 const ARCHIVE_MINUTES: TextRule = TextRule { pattern: "^(5|10|30|60)$", matches: |t| matches!(t, "5" | "10" | "30" | "60"), length: 1..=2 };
 const RETENTION_DAYS: TextRule = TextRule { pattern: "^([7-9]|[1-2][0-9]|3[0-5])$", matches: |t| plain_number(t, 7..=35), length: 1..=2 };
 const HOUR: TextRule = TextRule { pattern: "^([0-9]|1[0-9]|2[0-3])$", matches: |t| plain_number(t, 0..=23), length: 1..=2 };
-const PERIOD: TextRule =
-    TextRule { pattern: r"^(0\.5|[1-5]\.5|[1-9]|1[0-9]|2[0-4])$", matches: period_hours, length: 1..=3 };
+const PERIOD: TextRule = TextRule { pattern: r"^(0\.5|[1-5]\.5|[1-9]|1[0-9]|2[0-4])$", matches: period_hours, length: 1..=3 };
 const TIME: TextRule = TextRule { pattern: "^([01][0-9]|2[0-3])[0-5][0-9]$", matches: time_of_day, length: 4..=4 };
 
 const DAYS: &[&str] = &["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
@@ -223,12 +225,7 @@ fn group(form: Form<'_>) -> CreateGroup {
         instances = items.forms().into_iter().map(instance).collect();
     }
     form.close();
-    CreateGroup {
-        role: role.unwrap_or_default().to_owned(),
-        server_type: server_type.unwrap_or_default().to_owned(),
-        volumes,
-        instances,
-    }
+    CreateGroup { role: role.unwrap_or_default().to_owned(), server_type: server_type.unwrap_or_default().to_owned(), volumes, instances }
 }
 
 fn volume(form: Form<'_>) -> CreateVolume {
@@ -273,7 +270,8 @@ fn no_controls(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 fn prefix(text: &str) -> bool {
-    text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 fn database_name(text: &str) -> bool {
     text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -296,7 +294,9 @@ fn period_hours(text: &str) -> bool {
     }
 }
 fn time_of_day(text: &str) -> bool {
-    let number = |range: std::ops::Range<usize>| text.get(range).filter(|t| t.bytes().all(|b| b.is_ascii_digit())).and_then(|t| t.parse::<u8>().ok());
+    let number = |range: std::ops::Range<usize>| {
+        text.get(range).filter(|t| t.bytes().all(|b| b.is_ascii_digit())).and_then(|t| t.parse::<u8>().ok())
+    };
     text.len() == 4 && number(0..2).is_some_and(|hour| hour < 24) && number(2..4).is_some_and(|minute| minute < 60)
 }
 

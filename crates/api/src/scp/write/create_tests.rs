@@ -125,16 +125,25 @@ fn every_required_field_is_missed_by_name() {
         assert_eq!(refused(&without(key)), [(ProblemCode::InvalidRequest, key.to_owned())]);
     }
     let fields: Vec<String> = refused(&json!({})).into_iter().map(|(_, field)| field).collect();
-    assert_eq!(
-        fields,
-        ["dbaas_engine_version_id", "name", "instance_name_prefix", "subnet_id", "init_config_option", "instance_groups"]
-    );
+    assert_eq!(fields, ["dbaas_engine_version_id", "name", "instance_name_prefix", "subnet_id", "init_config_option", "instance_groups"]);
 }
 
 #[test]
 fn values_outside_the_documented_patterns_are_refused() {
     for (pointer, bad) in [
-        ("/name", vec![json!("ab"), json!("abcdefghijklmnopqrstu"), json!("a-b-c"), json!("abc1"), json!("äbc"), json!(7), json!(""), json!(null)]),
+        (
+            "/name",
+            vec![
+                json!("ab"),
+                json!("abcdefghijklmnopqrstu"),
+                json!("a-b-c"),
+                json!("abc1"),
+                json!("äbc"),
+                json!(7),
+                json!(""),
+                json!(null),
+            ],
+        ),
         ("/instance_name_prefix", vec![json!("Abc"), json!("ab"), json!("a_b"), json!("abcdefghijklmn"), json!("-ab")]),
         ("/subnet_id", vec![json!(""), json!(null), json!([])]),
         ("/dbaas_engine_version_id", vec![json!(""), json!(5)]),
@@ -260,7 +269,17 @@ fn versions_and_services_differ_where_the_vendors_do() {
         let command = read(&postgresql, header).expect(header);
         assert_eq!((command.database.character_set.as_deref(), command.database.locale.as_deref()), (Some("UTF-8"), Some("C")));
         assert!(read(&body(), header).is_err());
-        assert!(read(&{ let mut b = postgresql.clone(); b["service_watch_log_collection"] = json!(null); b }, header).is_err());
+        assert!(
+            read(
+                &{
+                    let mut b = postgresql.clone();
+                    b["service_watch_log_collection"] = json!(null);
+                    b
+                },
+                header
+            )
+            .is_err()
+        );
     }
     assert!(read(&postgresql, "mariadb 1.0").is_err());
 }

@@ -1,0 +1,165 @@
+//! Every route of every family: nobody gets in without credentials, and another tenant's things are not there. The lists
+//! of operations are taken from the documents, not from the code.
+
+#[allow(dead_code)]
+mod support;
+
+use axum::body::Body;
+use http::{Request, Response};
+use serde_json::{Value, json};
+use support::{ControlPlane, FOREIGN_TOKEN, HOST, TOKEN};
+
+const SCP: &str = include_str!("wire/scp/operations.txt");
+const NATIVE: &str = include_str!("wire/native/operations.txt");
+
+/// What is served of the Samsung family; the rest says that it is not there yet.
+const SERVED: &[&str] = &[
+    "POST /v1/clusters",
+    "GET /v1/clusters",
+    "GET /v1/clusters/{cluster_id}",
+    "DELETE /v1/clusters/{cluster_id}",
+    "POST /v1/clusters/{cluster_id}/start",
+    "POST /v1/clusters/{cluster_id}/stop",
+    "POST /v1/clusters/{cluster_id}/restart",
+    "POST /v1/clusters/{cluster_id}/security-group-rules",
+    "GET /v1/requests/{request_id}",
+    "GET /v1/engine-versions",
+    "GET /v1/engine-versions/{dbaas_engine_version_id}/properties",
+    "GET /v1/server-types",
+];
+
+/// What every signed-in caller of any tenant may see.
+const FOR_EVERYBODY: &[&str] = &[
+    "/v1/engine-versions",
+    "/v1/engine-versions/{dbaas_engine_version_id}/properties",
+    "/v1/server-types",
+    "/moorage/v1/tokens",
+    "/moorage/v1/engine-versions",
+    "/moorage/v1/server-types",
+    "/moorage/v1/subnets",
+    "/moorage/v1/host",
+];
+
+fn operations(list: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    list.lines().filter_map(|line| line.split_once(' '))
+}
+
+fn filled(path: &str, id: &str) -> String {
+    let segment = |segment: &str| if segment.starts_with('{') { id.to_owned() } else { segment.to_owned() };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+fn body(response: &Response<Vec<u8>>) -> Value {
+    serde_json::from_slice(response.body()).unwrap_or_default()
+}
+
+fn code(response: &Response<Vec<u8>>) -> String {
+    let body = body(response);
+    let code = body.pointer("/errors/0/code").or_else(|| body.pointer("/code"));
+    code.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+async fn post(plane: &ControlPlane, target: &str, token: &str, body: &Value) -> Response<Vec<u8>> {
+    let request = Request::builder().method("POST").uri(target).header("host", HOST).header("authorization", format!("Bearer {token}"));
+    let request = request.header("content-type", "application/json").body(Body::from(body.to_string()));
+    plane.send(request.expect("a request")).await
+}
+
+async fn cluster_of_the_first_tenant(plane: &ControlPlane) -> (String, String) {
+    let database = json!({"name": "shop", "owner": "keeper", "password": "correct horse battery"});
+    let made = post(plane, "/moorage/v1/clusters", TOKEN, &json!({"name": "shop-1", "engine": "mariadb", "database": database})).await;
+    assert_eq!(made.status(), 202, "{:?}", body(&made));
+    let id = |pointer: &str| body(&made).pointer(pointer).and_then(Value::as_str).expect("an id").to_owned();
+    (id("/cluster/id"), id("/operation/id"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_route_lets_anybody_in_without_credentials() {
+    let plane = ControlPlane::start().await;
+    let id = "109a585ae67b4e8482fdafc8a4a5be74";
+    for base in ["", "/mariadb", "/postgresql"] {
+        for (method, path) in operations(SCP) {
+            let target = format!("{base}{}", filled(path, id));
+            for token in [None, Some("wrong")] {
+                let response = plane.ask(method, &target, token).await;
+                assert_eq!(
+                    (response.status().as_u16(), code(&response).as_str()),
+                    (401, "Dbaas.Unauthorized.AuthNFailed"),
+                    "{method} {target}"
+                );
+            }
+        }
+    }
+    for (method, path) in operations(NATIVE) {
+        for token in [None, Some("wrong")] {
+            let response = plane.ask(method, &filled(path, id), token).await;
+            assert_eq!((response.status().as_u16(), code(&response).as_str()), (401, "unauthenticated"), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operation_of_the_vendors_documents_is_there_or_says_that_it_is_not_yet() {
+    let plane = ControlPlane::start().await;
+    assert!(operations(SCP).count() >= 44);
+    for (method, path) in operations(SCP) {
+        let response = plane.ask(method, &filled(path, "109a585ae67b4e8482fdafc8a4a5be74"), Some(TOKEN)).await;
+        let served = SERVED.contains(&format!("{method} {path}").as_str());
+        let code = code(&response);
+        assert_ne!(code, "Dbaas.NotFound.Path", "{method} {path}");
+        assert_ne!(response.status(), 405, "{method} {path}");
+        assert_eq!(code == "Dbaas.ValidationError.NotSupportedYet", !served, "{method} {path}: {code}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_tenants_things_are_not_there() {
+    let plane = ControlPlane::start().await;
+    let (cluster, operation) = cluster_of_the_first_tenant(&plane).await;
+    let rules = json!({"add_ip_addresses": ["192.0.2.7"]});
+    for (method, path) in operations(SCP).filter(|(method, path)| SERVED.contains(&format!("{method} {path}").as_str())) {
+        if !path.contains('{') || FOR_EVERYBODY.contains(&path) {
+            continue;
+        }
+        let (id, expected) = match path {
+            "/v1/requests/{request_id}" => (format!("req-{operation}"), (400, "Dbaas.ValidationError.InvalidRequestId")),
+            _ => (cluster.clone(), (404, "Dbaas.NotFound.Cluster")),
+        };
+        let target = filled(path, &id);
+        let response = match path.ends_with("security-group-rules") {
+            true => post(&plane, &target, FOREIGN_TOKEN, &rules).await,
+            false => plane.ask(method, &target, Some(FOREIGN_TOKEN)).await,
+        };
+        assert_eq!((response.status().as_u16(), code(&response).as_str()), expected, "{method} {path}");
+    }
+    let change = json!({"add": ["192.0.2.7"]});
+    for (method, path) in operations(NATIVE).filter(|(_, path)| path.contains('{')) {
+        let (id, expected) = match path.contains("/operations/") {
+            true => (&operation, (404, "operation-not-found")),
+            false => (&cluster, (404, "cluster-not-found")),
+        };
+        let response = match path.ends_with("allow-list") {
+            true => post(&plane, &filled(path, id), FOREIGN_TOKEN, &change).await,
+            false => plane.ask(method, &filled(path, id), Some(FOREIGN_TOKEN)).await,
+        };
+        assert_eq!((response.status().as_u16(), code(&response).as_str()), expected, "{method} {path}");
+    }
+    let by_name = plane.ask("GET", "/moorage/v1/clusters/shop-1", Some(FOREIGN_TOKEN)).await;
+    assert_eq!(by_name.status(), 404);
+    for list in ["/v1/clusters", "/moorage/v1/clusters", "/moorage/v1/operations", &format!("/moorage/v1/operations?cluster={cluster}")] {
+        let response = plane.ask("GET", list, Some(FOREIGN_TOKEN)).await;
+        let body = body(&response);
+        let rows = body.get("contents").or_else(|| body.get("items")).and_then(Value::as_array).map(Vec::len);
+        assert_eq!(rows, Some(0), "{list}");
+    }
+    let still = plane.ask("GET", &format!("/v1/clusters/{cluster}"), Some(TOKEN)).await;
+    assert_eq!((still.status().as_u16(), body(&still)["service_state"].clone()), (200, json!("CREATING")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_certificate_authority_is_for_everybody() {
+    let plane = ControlPlane::start().await;
+    let response = plane.ask("GET", "/moorage/v1/ca", None).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.body().starts_with(b"-----BEGIN CERTIFICATE-----"));
+}

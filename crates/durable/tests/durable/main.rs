@@ -1,0 +1,7 @@
+//! The durable core on real store files.
+
+mod harness;
+mod rows;
+mod runner;
+mod speed;
+mod toy;

@@ -1,0 +1,233 @@
+//! Every operation there is goes through the whole bench, on the fakes.
+
+use async_trait::async_trait;
+use moorage_domain::cluster::{Cluster, Wish};
+use moorage_domain::engine::EngineName;
+use moorage_domain::operation::OperationStatus;
+use moorage_domain::service_state::ServiceState;
+use moorage_domain::subnet::default_for;
+use moorage_domain::{ClusterId, HostId, OperationId, SecretId, Timestamp};
+use moorage_durable::harness::{FastClock, Fixture};
+use moorage_durable::{Clock, Operation, Runner, Settings};
+use moorage_engine::Engine;
+use moorage_operations::{World, provision, recover, restart, set_allow_list, start, stop, terminate};
+use moorage_secrets::{CertificateAuthority, MasterKey};
+use moorage_store::{Clusters, Endpoints, Instances, NewOperation, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
+use moorage_testkit::{FakeEngine, FakeHost, Machine, a_cluster, insert};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What differs between the operations: what is there before, what is asked for, what is there afterwards.
+trait Case: Send + Sync + 'static {
+    type Operation: Operation<World = World>;
+    /// The state of the cluster before; none where it is about to be made.
+    const BEFORE: Option<ServiceState>;
+    const AFTER: Option<ServiceState>;
+    fn operation() -> Self::Operation;
+    fn request() -> <Self::Operation as Operation>::Request;
+    /// What the app changes in the transaction that submits it.
+    fn wish() -> Option<Wish> {
+        None
+    }
+    /// What happens to the machine beforehand.
+    fn beforehand(_machine: &Machine) {}
+}
+
+struct Bench<C> {
+    machine: Machine,
+    host: Arc<FakeHost>,
+    cluster: Cluster,
+    master_key: Arc<MasterKey>,
+    authority: Arc<CertificateAuthority>,
+    case: PhantomData<C>,
+}
+
+const SECRET: u128 = 0x5ec;
+
+impl<C: Case> Bench<C> {
+    fn new(clock: FastClock) -> Self {
+        let machine = Machine::new(Arc::new(clock));
+        machine.engines_start_in(Duration::from_millis(150));
+        machine.engines_stop_in(Duration::from_millis(150));
+        let cluster = a_cluster(1);
+        let host = Arc::new(FakeHost::new(cluster.host.clone(), machine.clone()));
+        let master_key = Arc::new(MasterKey::generate().expect("a key"));
+        let authority = Arc::new(CertificateAuthority::create("test", clock.now()).expect("an authority"));
+        Self { machine, host, cluster, master_key, authority, case: PhantomData }
+    }
+
+    async fn provide_secret(&self, uow: &mut UnitOfWork, engine: &FakeEngine, now: Timestamp) {
+        let secret = SecretId::from_bits(SECRET);
+        let verifier = engine.verifier("Passw0rd!", [1; 16]).expect("a verifier");
+        let sealed = self.master_key.seal(verifier.0.as_bytes(), &provision::secret_context(&secret)).expect("sealed");
+        uow.insert_secret(&secret, &sealed, now).await.expect("kept");
+    }
+
+    fn engine(&self) -> FakeEngine {
+        FakeEngine::new(EngineName::PostgreSql, self.machine.clone())
+    }
+
+    /// Runs an operation to its end, undisturbed, to bring about what the one under test presupposes.
+    async fn run<O: Operation<World = World>>(
+        &self,
+        store: &Store,
+        clock: FastClock,
+        operation: O,
+        request: O::Request,
+        wish: Option<Wish>,
+    ) {
+        let id = submit::<O>(store, &self.cluster, &request, wish, clock.now()).await;
+        let registry = moorage_durable::Registry::new().with(operation);
+        let world = Arc::new(self.world(store));
+        let settings = Settings::sole(self.host());
+        let runner = Runner::start(store.clone(), world, registry, Arc::new(clock), settings).await.expect("a runner");
+        loop {
+            let row = store.look().await.expect("a look").operation_row(&id).await.expect("read").expect("there");
+            match row.status {
+                OperationStatus::Succeeded => break,
+                OperationStatus::Running => tokio::time::sleep(Duration::from_millis(20)).await,
+                other => panic!("{other:?}: {row:?}"),
+            }
+        }
+        runner.shutdown(Duration::from_secs(10)).await;
+    }
+}
+
+async fn submit<O: Operation>(store: &Store, cluster: &Cluster, request: &O::Request, wish: Option<Wish>, now: Timestamp) -> OperationId {
+    let id = OperationId::from_bits(u128::try_from(now.0).expect("after 1970"));
+    let mut uow = store.begin().await.expect("begun");
+    if let Some(wish) = wish {
+        uow.apply(&Write::Wish(cluster.id.clone(), wish), now).await.expect("wished");
+    }
+    let secrets = [SecretId::from_bits(SECRET)];
+    let new = NewOperation::new(&id, O::KIND, cluster, request, "somebody", now).with_secrets(&secrets);
+    assert_eq!(uow.submit(&new).await.expect("submitted"), Submitted::Started);
+    uow.commit().await.expect("committed");
+    id
+}
+
+#[async_trait]
+impl<C: Case> Fixture for Bench<C> {
+    type Operation = C::Operation;
+
+    async fn prepare(store: &Store, clock: FastClock) -> Self {
+        let bench = Self::new(clock);
+        insert(store, &bench.cluster).await;
+        let mut uow = store.begin().await.expect("begun");
+        bench.provide_secret(&mut uow, &bench.engine(), clock.now()).await;
+        uow.commit().await.expect("committed");
+        if C::BEFORE.is_some() {
+            let request = provision::Request { verifier: Some(SecretId::from_bits(SECRET)) };
+            bench.run(store, clock, provision::Provision, request, None).await;
+        }
+        if C::BEFORE == Some(ServiceState::Stopped) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            bench.run(store, clock, stop::Stop, stop::Request {}, Some(Wish::Stop)).await;
+        }
+        C::beforehand(&bench.machine);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let found = store.look().await.expect("a look").cluster(&bench.cluster.id).await.expect("read").expect("there");
+        assert_eq!(C::BEFORE.unwrap_or(ServiceState::Creating), found.state);
+        bench
+    }
+    fn operation(&self) -> C::Operation {
+        C::operation()
+    }
+    fn host(&self) -> HostId {
+        self.cluster.host.clone()
+    }
+    fn cluster(&self) -> ClusterId {
+        self.cluster.id.clone()
+    }
+    fn world(&self, store: &Store) -> World {
+        World {
+            store: store.clone(),
+            host: self.host.clone(),
+            engines: vec![Arc::new(self.engine())],
+            master_key: self.master_key.clone(),
+            authority: self.authority.clone(),
+            subnets: vec![default_for(1)],
+            most_connections: 100,
+        }
+    }
+    async fn submit(&self, store: &Store, now: Timestamp) -> OperationId {
+        submit::<C::Operation>(store, &self.cluster, &C::request(), C::wish(), now).await
+    }
+    async fn inventory(&self, store: &Store) -> String {
+        let mut look = store.look().await.expect("a look");
+        let instances = look.instances_of(&self.cluster.id).await.expect("read");
+        let rows: Vec<_> = instances.iter().map(|instance| (&instance.id, instance.uid, instance.number)).collect();
+        let endpoint = look.endpoint_of(&self.cluster.id).await.expect("read");
+        format!("{}{rows:?}\n{endpoint:?}", self.machine.inventory())
+    }
+    async fn check_succeeded(&self, store: &Store) {
+        let mut look = store.look().await.expect("a look");
+        let cluster = look.cluster(&self.cluster.id).await.expect("read");
+        assert_eq!(cluster.as_ref().map(|cluster| cluster.state), C::AFTER, "{cluster:?}");
+        assert_eq!(look.secret(&SecretId::from_bits(SECRET)).await.expect("read"), None, "secrets end with their operation");
+        let text = self.machine.inventory();
+        let lines = |kind: &str| text.lines().filter(|line| line.starts_with(kind)).count();
+        if C::AFTER.is_none() {
+            assert_eq!(text, "", "nothing is left");
+            return;
+        }
+        assert_eq!((lines("volume"), lines("process"), lines("endpoint")), (1, 1, 1), "{text}");
+        let instances = look.instances_of(&self.cluster.id).await.expect("read");
+        let [instance] = instances.as_slice() else { panic!("one instance: {instances:?}") };
+        assert_eq!(self.machine.databases(&instance.id), [("orders".to_owned(), "clerk".to_owned())]);
+        let endpoint = self.machine.endpoint(&self.cluster.id).expect("an endpoint");
+        let leads = (C::AFTER == Some(ServiceState::Running)).then(|| instance.id.clone());
+        assert_eq!(endpoint.primary, leads, "{text}");
+        assert!(endpoint.tls.is_some());
+    }
+    async fn check_cleaned_up(&self, store: &Store) {
+        let mut look = store.look().await.expect("a look");
+        let cluster = look.cluster(&self.cluster.id).await.expect("read").expect("there");
+        assert_eq!(cluster.state, C::BEFORE.unwrap_or(ServiceState::Failed), "{cluster:?}");
+        assert_eq!(look.secret(&SecretId::from_bits(SECRET)).await.expect("read"), None, "secrets end with their operation");
+    }
+}
+
+macro_rules! cases {
+    ($($name:ident $case:ident: $operation:expr => $kind:ty, $request:expr, $before:expr, $after:expr $(, $key:ident: $value:expr)*;)*) => {$(
+        struct $case;
+        impl Case for $case {
+            type Operation = $kind;
+            const BEFORE: Option<ServiceState> = $before;
+            const AFTER: Option<ServiceState> = $after;
+            fn operation() -> $kind {
+                $operation
+            }
+            fn request() -> <$kind as Operation>::Request {
+                $request
+            }
+            $(cases!(@$key $value);)*
+        }
+        moorage_durable::harness!($name, Bench<$case>);
+    )*};
+    (@wish $value:expr) => {
+        fn wish() -> Option<Wish> {
+            Some($value)
+        }
+    };
+    (@beforehand $value:expr) => {
+        fn beforehand(machine: &Machine) {
+            $value(machine);
+        }
+    };
+}
+
+cases! {
+    provision_ Provision: provision::Provision => provision::Provision,
+        provision::Request { verifier: Some(SecretId::from_bits(SECRET)) }, None, Some(ServiceState::Running);
+    start_ Start: start::Start => start::Start, start::Request {}, Some(ServiceState::Stopped), Some(ServiceState::Running);
+    stop_ Stop: stop::Stop => stop::Stop, stop::Request {}, Some(ServiceState::Running), Some(ServiceState::Stopped), wish: Wish::Stop;
+    restart_ Restart: restart::Restart => restart::Restart, restart::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
+    recover_ Recover: recover::Recover => recover::Recover, recover::Request {}, Some(ServiceState::Running), Some(ServiceState::Running),
+        beforehand: Machine::reboot;
+    terminate_ Terminate: terminate::Terminate => terminate::Terminate, terminate::Request {}, Some(ServiceState::Running), None,
+        wish: Wish::Gone;
+    set_allow_list_ SetAllowList: set_allow_list::SetAllowList => set_allow_list::SetAllowList,
+        set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] }, Some(ServiceState::Running), Some(ServiceState::Running);
+}
