@@ -17,6 +17,7 @@ use moorage_engine::Engine;
 use moorage_operations::provision;
 use moorage_store::{Endpoints, NewCluster};
 use secrecy::ExposeSecret;
+use std::sync::Arc;
 
 impl App {
     /// Accepts a new cluster and the operation that makes it, or says what is wrong with it.
@@ -41,7 +42,7 @@ impl App {
         allow_list::parse(&command.allow_list)?;
         let subnet = self.choose_subnet(command.subnet.as_deref())?;
         self.check_address(subnet, &groups).await?;
-        let verifier = verifier(engine.as_ref(), &command.database).await?;
+        let verifier = verifier(engine.clone(), &command.database).await?;
 
         let at = now();
         let cluster = Cluster {
@@ -183,12 +184,13 @@ fn check_groups(wanted: &[CreateGroup]) -> Result<Vec<InstanceGroup>, Problem> {
 }
 
 /// Hashing a password takes milliseconds of a processor, so it happens away from the threads that serve requests.
-async fn verifier(engine: &dyn Engine, wanted: &CreateDatabase) -> Result<Verifier, Problem> {
-    let password = wanted.password.expose_secret();
-    let length = password.chars().count();
-    if !(8..=128).contains(&length) || password.chars().any(char::is_control) {
+async fn verifier(engine: Arc<dyn Engine>, wanted: &CreateDatabase) -> Result<Verifier, Problem> {
+    let password = wanted.password.clone();
+    let length = password.expose_secret().chars().count();
+    if !(8..=128).contains(&length) || password.expose_secret().chars().any(char::is_control) {
         return Err(Problem::invalid("database_user_password", "A password has 8 to 128 printable characters."));
     }
     let salt = moorage_secrets::random_bytes::<16>().map_err(|e| problem::internal(&e))?;
-    tokio::task::block_in_place(|| engine.verifier(password, salt))
+    let hashed = tokio::task::spawn_blocking(move || engine.verifier(password.expose_secret(), salt));
+    hashed.await.map_err(|e| problem::internal(&e))?
 }

@@ -76,7 +76,7 @@ impl App {
         Ok(Accepted { cluster: cluster.id, operation })
     }
 
-    /// Submits an operation and projects the state it brings.
+    /// Submits an operation; the store projects the state it brings.
     pub(crate) async fn submit<O: Operation>(
         &self,
         uow: &mut UnitOfWork,
@@ -94,8 +94,7 @@ impl App {
                     .hint("Wait until it has ended; `moorage operation list` shows it."));
             }
         }
-        uow.set_modified_by(&cluster.id, actor.user.as_str(), now()).await.map_err(problem::store)?;
-        uow.project_state(&cluster.id).await.map_err(problem::store)
+        uow.set_modified_by(&cluster.id, actor.user.as_str(), now()).await.map_err(problem::store)
     }
 }
 

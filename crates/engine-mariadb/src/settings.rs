@@ -9,11 +9,13 @@ use std::fmt::Write as _;
 const RESERVED_CONNECTIONS: u32 = 5;
 /// Directory for temporary files inside the volume, so that they count as the tenant's own; not shown as a database.
 pub const TEMPORARY_DIRECTORY: &str = "moorage_tmp";
-/// The redo log a template is made with, small because it is copied with it; the first start makes it its full size, which
-/// costs nothing measurable.
-pub const TEMPLATE_LOG_FILE_MB: u64 = 8;
+/// The redo log a template is made with, and that small types keep: another size is made at the first start, which costs a
+/// few flushes on a busy disk.
+pub const TEMPLATE_LOG_FILE_MB: u64 = 48;
 
 const MIB: u64 = 1 << 20;
+/// Types up to this memory are small: starting fast and staying lean counts for more than throughput.
+const SMALL_MB: u64 = 2048;
 
 /// Memory settings that follow from a server type.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,11 +34,11 @@ impl Sizes {
         let memory_mb = memory_bytes / MIB;
         Self {
             buffer_pool_mb: (memory_mb / 2).max(16),
-            log_file_mb: (memory_mb / 16).clamp(32, 2048),
+            log_file_mb: if memory_mb <= SMALL_MB { TEMPLATE_LOG_FILE_MB } else { (memory_mb / 16).min(2048) },
             // The server touches all of it at every start.
             log_buffer_mb: (memory_mb / 512).clamp(2, 16),
             aria_page_cache_mb: (memory_mb / 128).clamp(8, 128),
-            direct: memory_mb > 2048,
+            direct: memory_mb > SMALL_MB,
         }
     }
 }
@@ -105,7 +107,7 @@ mod tests {
     fn sizes_follow_the_server_type_within_bounds() {
         assert_eq!(
             Sizes::of(1 << 30),
-            Sizes { buffer_pool_mb: 512, log_file_mb: 64, log_buffer_mb: 2, aria_page_cache_mb: 8, direct: false }
+            Sizes { buffer_pool_mb: 512, log_file_mb: 48, log_buffer_mb: 2, aria_page_cache_mb: 8, direct: false }
         );
         assert_eq!(
             Sizes::of(128 << 30),

@@ -115,7 +115,7 @@ fn failed(error: tokio_postgres::Error) -> EngineError {
     }
     let mut words = format!("{}: {}", answer.severity(), answer.message());
     for more in [answer.detail(), answer.hint()].into_iter().flatten() {
-        words.push_str("\n");
+        words.push('\n');
         words.push_str(more);
     }
     EngineError::refused(words, error)

@@ -78,6 +78,10 @@ pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
     set("max_parallel_workers", &sizes.parallel_workers.to_string());
     set("max_parallel_workers_per_gather", &sizes.parallel_workers.min(2).to_string());
     set("random_page_cost", "1.1");
+    // Shared segments of parallel queries are files of the volume, not of the machine's shared memory: nothing is left
+    // there when the whole group is killed. Most fit into what is set aside, which is not touched before it is used.
+    set("dynamic_shared_memory_type", "mmap");
+    set("min_dynamic_shared_memory", if sizes.parallel_workers > 0 { "32MB" } else { "0" });
     // The compiler library is larger than the server and not part of an unpacked version.
     set("jit", "off");
     set("jit_provider", "none");

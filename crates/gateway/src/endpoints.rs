@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -72,6 +73,7 @@ pub struct Endpoints {
     capacity: Arc<Capacity>,
     slots: BTreeMap<ClusterId, Slot>,
     terms: HashMap<ClusterId, u64>,
+    keeping: HashMap<ClusterId, JoinHandle<()>>,
     looked_at: Option<Stamp>,
     looks: u32,
     directory_log: LogLimit,
@@ -86,6 +88,7 @@ impl Endpoints {
             capacity,
             slots: BTreeMap::new(),
             terms: HashMap::new(),
+            keeping: HashMap::new(),
             looked_at: None,
             looks: 0,
             directory_log: LogLimit::new(Duration::from_secs(60)),
@@ -95,8 +98,7 @@ impl Endpoints {
     /// Puts one cluster's file in force, or closes its endpoint when the file is gone.
     pub async fn apply(&mut self, cluster: &ClusterId) -> GatewayAnswer {
         let stamp = self.directory.stamp_of(cluster);
-        let directory = self.directory.clone();
-        let wanted = cluster.clone();
+        let (directory, wanted) = (self.directory.clone(), cluster.clone());
         let answer = match blocking(move || directory.wish(&wanted)).await {
             Ok(None) => return self.close(cluster).await,
             Ok(Some(found)) => {
@@ -124,7 +126,7 @@ impl Endpoints {
 
     async fn put_in_force(&mut self, cluster: &ClusterId, found: Found) -> Result<(), Refused> {
         let Found { bytes, file } = found;
-        let seen = self.terms.get(cluster).copied().unwrap_or(0);
+        let seen = self.seen_term(cluster).await;
         if file.term < seen {
             return Err(Refused::OlderTerm { wanted: file.term, seen });
         }
@@ -136,13 +138,18 @@ impl Endpoints {
         }
         let acceptor = match load_tls(&file).await {
             Ok(acceptor) => acceptor,
-            Err(error) => {
-                // With nothing in force the files of the certificate are looked at again.
-                if slot.serving.is_none() {
-                    slot.try_again_later(file.generation);
+            Err(error) => match slot.serving.as_ref().map(|serving| serving.endpoint.settings()) {
+                // A fence must not wait for a certificate.
+                Some(before) if before.file.tls == file.tls && (file.term > seen || before.file.primary != file.primary) => {
+                    tracing::warn!(%cluster, %error, "the certificate cannot be used; the one before stays in use");
+                    before.tls.clone()
                 }
-                return Err(Refused::Tls(error));
-            }
+                Some(_) => return Err(Refused::Tls(error)),
+                None => {
+                    slot.try_again_later(file.generation);
+                    return Err(Refused::Tls(error));
+                }
+            },
         };
         let listener = match &slot.serving {
             Some(serving) if serving.listening.address == file.listen => None,
@@ -180,17 +187,43 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Keeps an accepted file for the next start. Without it the next start has the file itself, so this is no reason to
-    /// refuse.
-    async fn keep(&self, cluster: &ClusterId, bytes: Vec<u8>) {
-        let directory = self.directory.clone();
-        let wanted = cluster.clone();
-        let kept = blocking(move || match directory.accepted(&wanted) {
-            Ok(Some(before)) if before.bytes == bytes => Ok(()),
-            _ => directory.accept(&wanted, &bytes),
+    /// The highest term seen for this cluster, also before this start.
+    async fn seen_term(&mut self, cluster: &ClusterId) -> u64 {
+        if let Some(seen) = self.terms.get(cluster) {
+            return *seen;
+        }
+        let (directory, wanted) = (self.directory.clone(), cluster.clone());
+        match blocking(move || directory.accepted(&wanted)).await {
+            Ok(accepted) => accepted.map_or(0, |accepted| accepted.file.term),
+            Err(error) => {
+                tracing::warn!(%cluster, %error, "the endpoint file that was accepted last cannot be used");
+                0
+            }
+        }
+    }
+
+    /// Keeps an accepted file for the next start, without making anybody wait: until another one is written the next start
+    /// has the file itself.
+    async fn keep(&mut self, cluster: &ClusterId, bytes: Vec<u8>) {
+        self.wait_until_kept(cluster).await;
+        let (directory, wanted) = (self.directory.clone(), cluster.clone());
+        let keeping = tokio::task::spawn_blocking(move || {
+            let kept = match directory.accepted(&wanted) {
+                Ok(Some(before)) if before.bytes == bytes => Ok(()),
+                _ => directory.accept(&wanted, &bytes),
+            };
+            if let Err(error) = kept {
+                tracing::warn!(cluster = %wanted, %error, "the accepted endpoint file could not be kept beside the wish");
+            }
         });
-        if let Err(error) = kept.await {
-            tracing::warn!(%cluster, %error, "the accepted endpoint file could not be kept beside the wish");
+        self.keeping.insert(cluster.clone(), keeping);
+    }
+
+    async fn wait_until_kept(&mut self, cluster: &ClusterId) {
+        if let Some(keeping) = self.keeping.remove(cluster)
+            && let Err(error) = keeping.await
+        {
+            tracing::error!(%cluster, %error, "keeping an accepted endpoint file panicked");
         }
     }
 
@@ -202,6 +235,7 @@ impl Endpoints {
             wait_until_gone(&serving.endpoint, &cut).await;
             tracing::info!(%cluster, cut = cut.len(), "endpoint closed");
         }
+        self.wait_until_kept(cluster).await;
         if let Err(error) = self.directory.forget(cluster) {
             tracing::warn!(%cluster, %error, "the accepted endpoint file of a closed endpoint could not be removed");
         }
@@ -211,13 +245,6 @@ impl Endpoints {
     /// Serves what the files say, from nothing. What is not acceptable gives way to what was accepted last.
     pub async fn start(&mut self) {
         for cluster in self.clusters() {
-            match self.directory.accepted(&cluster) {
-                Ok(Some(accepted)) => {
-                    self.terms.insert(cluster.clone(), accepted.file.term);
-                }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%cluster, %error, "the last accepted endpoint file cannot be used"),
-            }
             if let GatewayAnswer::Refused { .. } = self.apply(&cluster).await {
                 self.fall_back(&cluster).await;
             }
@@ -295,6 +322,10 @@ impl Endpoints {
 
     /// Closes every listener; open connections go on.
     pub async fn stop_listening(&mut self) -> Vec<Arc<Endpoint>> {
+        let kept: Vec<ClusterId> = self.keeping.keys().cloned().collect();
+        for cluster in kept {
+            self.wait_until_kept(&cluster).await;
+        }
         let mut endpoints = Vec::new();
         for slot in std::mem::take(&mut self.slots).into_values() {
             if let Some(serving) = slot.serving {

@@ -109,12 +109,7 @@ pub async fn serve(directory: &Path, control: &Path, shutdown: impl Future<Outpu
 }
 
 /// Like [`serve`], with other times than the usual ones.
-pub async fn serve_with(
-    directory: &Path,
-    control: &Path,
-    options: Options,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+pub async fn serve_with(directory: &Path, control: &Path, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let control = ControlSocket::open(control, directory)?;
     let capacity = Arc::new(Capacity::new(most_connections(raise_descriptor_limit())));
     let services = Arc::new(Services {

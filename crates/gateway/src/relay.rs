@@ -91,7 +91,14 @@ impl Flow {
     }
 
     /// Reads once and writes at once. Every byte of a connection after its login comes through here.
-    fn pass_on<R, W>(&mut self, from: &mut R, to: &mut W, watch: &mut impl Watch, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Result<(), Broken>>
+    fn pass_on<R, W>(
+        &mut self,
+        from: &mut R,
+        to: &mut W,
+        watch: &mut impl Watch,
+        buffer: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,

@@ -156,10 +156,11 @@ fn a_certificate_that_cannot_be_used_is_refused_and_a_renewed_one_is_taken_up_wi
     file.tls = Some(certificates.files.clone());
     gateway.put(&files, &file);
     let (mut stream, _) = log_in(file.listen).unwrap();
+    let listen = file.listen;
     let served = || {
-        let port = file.listen.port();
+        let port = listen.port();
         let mut client = std::process::Command::new("openssl");
-        client.args(["s_client", "-starttls", "postgres", "-connect", &format!("{}:{port}", file.listen.ip())]);
+        client.args(["s_client", "-starttls", "postgres", "-connect", &format!("{}:{port}", listen.ip())]);
         String::from_utf8_lossy(&client.stdin(std::process::Stdio::null()).output().unwrap().stdout).replace('\r', "")
     };
     let renewed = certificates.renew();
@@ -169,6 +170,11 @@ fn a_certificate_that_cannot_be_used_is_refused_and_a_renewed_one_is_taken_up_wi
     assert!(reason(gateway.apply(&file.cluster)).contains("certificate cannot be used"));
     assert!(served().contains(&body), "the one before stays in use");
     assert!(echoes(&mut stream));
+    file.term = 2;
+    file.primary = None;
+    gateway.put(&files, &file);
+    assert!(!echoes(&mut stream), "a fence does not wait for a certificate");
+    assert!(served().contains(&body));
 }
 
 #[test]
@@ -207,7 +213,7 @@ fn an_address_that_is_taken_is_reported_and_tried_again_and_stops_nobody_else() 
 fn a_file_that_is_gone_closes_its_endpoint_and_its_connections() {
     let (files, gateway, file) = bench();
     let (mut stream, _) = log_in(file.listen).unwrap();
-    assert!(files.accepted(&file.cluster).exists());
+    wait_for("the file is kept", || files.accepted(&file.cluster).exists().then_some(()));
     fs::remove_file(files.path(&file.cluster)).unwrap();
     assert_eq!(gateway.apply(&file.cluster), GatewayAnswer::Closed { cluster: file.cluster.clone() });
     assert!(!echoes(&mut stream));

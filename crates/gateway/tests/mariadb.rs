@@ -50,7 +50,8 @@ impl Bench {
     }
 }
 
-const CIPHER: &str = "select current_user(), (select variable_value <> '' from information_schema.session_status where variable_name = 'ssl_cipher')";
+const CIPHER: &str =
+    "select current_user(), (select variable_value <> '' from information_schema.session_status where variable_name = 'ssl_cipher')";
 
 #[test]
 fn a_user_gets_in_plain_and_over_tls_and_with_the_certificate_verified() {
@@ -154,7 +155,11 @@ fn an_address_outside_the_allow_list_is_told_so() {
     bench.gateway.put(&bench.files, &bench.file);
     for options in [PLAIN, TLS] {
         let said = bench.sql("alice", options, "select 1");
-        assert!(said.err.contains("1130") && said.err.contains("Host '127.0.0.1' is not allowed to connect to this MariaDB server"), "{}", said.err);
+        assert!(
+            said.err.contains("1130") && said.err.contains("Host '127.0.0.1' is not allowed to connect to this MariaDB server"),
+            "{}",
+            said.err
+        );
     }
     assert_eq!(bench.gateway.status_of(&bench.file.cluster).refused, 2);
 }
@@ -220,7 +225,8 @@ fn big_results_big_statements_and_local_files_arrive_whole_plain_and_over_tls() 
     let path = bench.files.root.path().join("rows.tsv");
     fs::write(&path, &rows).unwrap();
     for (options, table) in [(PLAIN, "big_plain"), (TLS, "big_tls")] {
-        let load = format!("create table {table} (n int primary key, t text); load data local infile '{}' into table {table}", path.display());
+        let load =
+            format!("create table {table} (n int primary key, t text); load data local infile '{}' into table {table}", path.display());
         let loaded = bench.sql("alice", options, &load);
         assert!(loaded.success, "{}", loaded.err);
         let down = bench.sql("alice", options, &format!("select * from {table} order by n"));

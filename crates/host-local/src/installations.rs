@@ -28,6 +28,13 @@ pub struct PackageWish {
     pub versioned: bool,
 }
 
+/// Where the server is inside a prefix, for a major version.
+pub type ServerBinary = Arc<dyn Fn(&Path, &str) -> PathBuf + Send + Sync>;
+/// Reads the output of `SERVER --version`.
+pub type ReadVersion = Arc<dyn Fn(&str) -> Option<Version> + Send + Sync>;
+/// Packages of a version, the one that carries its version number first.
+pub type Packages = Arc<dyn Fn(&Version) -> Vec<PackageWish> + Send + Sync>;
+
 /// What must be known of an engine to find and install versions of it.
 #[derive(Clone)]
 pub struct EngineKind {
@@ -36,11 +43,11 @@ pub struct EngineKind {
     /// Supported major versions.
     pub majors: Vec<String>,
     /// Where the server is inside a prefix, for a major version.
-    pub server_binary: Arc<dyn Fn(&Path, &str) -> PathBuf + Send + Sync>,
+    pub server_binary: ServerBinary,
     /// Reads the output of `SERVER --version`.
-    pub read_version: Arc<dyn Fn(&str) -> Option<Version> + Send + Sync>,
+    pub read_version: ReadVersion,
     /// Packages of a version, the one that carries its version number first.
-    pub packages: Arc<dyn Fn(&Version) -> Vec<PackageWish> + Send + Sync>,
+    pub packages: Packages,
 }
 
 /// Told what is being done, for people who wait.
@@ -60,7 +67,10 @@ pub struct Installations {
 impl Installations {
     /// Versions in `data_dir`, in the prefixes the user names, and of the system.
     pub fn new(data_dir: &Path, prefixes: Vec<PathBuf>, kinds: Vec<EngineKind>) -> Self {
-        Self { kinds, directory: data_dir.join("engines"), prefixes, known: Mutex::default() }
+        // Package tools and engines run in directories of their own, where a relative path would mean another place.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let prefixes = prefixes.iter().map(|prefix| absolute(prefix)).collect();
+        Self { kinds, directory: absolute(data_dir).join("engines"), prefixes, known: Mutex::default() }
     }
 
     /// Every version that can run, looked up afresh, by engine and version. Of two that are the same version, the one
@@ -347,10 +357,9 @@ fn sweep(home: &Path) {
     for entry in fs::read_dir(home).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(".installing-") || name.starts_with(".removing-") {
-            if let Err(error) = fs::remove_dir_all(entry.path()) {
-                tracing::warn!(path = %entry.path().display(), %error, "the rest of an interrupted installation could not be removed");
-            }
+        let is_rest = name.starts_with(".installing-") || name.starts_with(".removing-");
+        if is_rest && let Err(error) = fs::remove_dir_all(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "the rest of an interrupted installation could not be removed");
         }
     }
 }

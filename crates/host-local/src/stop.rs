@@ -58,7 +58,12 @@ pub async fn stop_all(options: LocalHostOptions) -> HostResult<Stopped> {
             group.end(Duration::from_secs(10)).doing(stopping)?;
         }
         machine.groups.remove_all().doing(stopping)?;
-        crate::files::remove(&machine.run).doing(stopping)
+        crate::files::remove(&machine.run).doing(stopping)?;
+        // Shared by all installations; goes with the last one.
+        if machine.run.parent() == Some(std::path::Path::new("/run/moorage")) {
+            let _ = std::fs::remove_dir("/run/moorage");
+        }
+        Ok(())
     })
     .await?;
     Ok(stopped)

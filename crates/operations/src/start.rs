@@ -1,6 +1,7 @@
 //! `cluster.start`: from stopped to serving.
 
 use crate::serving::{self, Answer, Lead};
+use crate::stop;
 use crate::world::World;
 use async_trait::async_trait;
 use moorage_domain::cluster::Wish;
@@ -112,16 +113,11 @@ pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepErro
     Ok(())
 }
 
-/// Makes true: the engine does not run, the cluster is STOPPED as before.
+/// Makes true: the endpoint leads nowhere and the engine does not run; the cluster is STOPPED as before.
 async fn halt(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-    let world = context.world();
-    let loaded = world.load(context.cluster_id()).await?;
-    if !serving::ensure_stopped(world, &loaded).await? {
-        return Ok(Next::Wait(Step::Halt, Duration::from_millis(200), "The engine is being stopped again.".into()));
+    stop::close(context).await?;
+    match stop::halted(context).await? {
+        true => Ok(Next::Done),
+        false => Ok(Next::Wait(Step::Halt, Duration::from_millis(200), "The engine is being stopped again.".into())),
     }
-    if let Some(instance) = &loaded.instance {
-        let write = Write::Observed(instance.id.clone(), serving::observed_stopped(instance));
-        context.write(write);
-    }
-    Ok(Next::Done)
 }

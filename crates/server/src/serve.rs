@@ -18,6 +18,7 @@ use moorage_operations::World;
 use moorage_secrets::MasterKey;
 use moorage_store::{Store, StoreError};
 use moorage_watchers::Watch;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -172,7 +173,7 @@ fn start_logging() {
     let quiet = ["tokio_postgres=info", "mysql_async=info", "sqlx=info"];
     let filter = quiet.iter().filter_map(|directive| directive.parse().ok()).fold(filter, |filter, directive| filter.add_directive(directive));
     let json = std::env::var("MOORAGE_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(std::io::stderr().is_terminal());
     let started = if json { builder.json().try_init() } else { builder.try_init() };
     drop(started);
 }

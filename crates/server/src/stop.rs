@@ -37,7 +37,7 @@ pub async fn run(arguments: StopArguments) -> Result<ExitCode> {
     }
     let directory = data_directory::prepare(&directory)?;
     match data_directory::holder(&directory) {
-        Some(pid) => end_server(&directory, pid)?,
+        Some(pid) => end_server(&directory, pid).await?,
         None => output::say("no server runs on this data directory"),
     }
     if !arguments.all {
@@ -54,7 +54,7 @@ pub async fn run(arguments: StopArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn end_server(directory: &Path, pid: u32) -> Result<()> {
+async fn end_server(directory: &Path, pid: u32) -> Result<()> {
     let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
     kill_process(process, Signal::TERM)?;
     let begun = Instant::now();
@@ -65,7 +65,7 @@ fn end_server(directory: &Path, pid: u32) -> Result<()> {
                 .hint(format!("Look at its log; `kill -9 {pid}` ends it without harm to the databases."))
                 .into());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     output::say(&format!("the server (process {pid}) has ended"));
     Ok(())

@@ -12,8 +12,9 @@ use moorage_domain::decide::status::Holder;
 use moorage_domain::operation::{OperationEvent, OperationStatus, OperationView};
 use moorage_domain::{ClusterId, HostId, OperationId, Problem, ProblemCode, ProjectId, SecretId, Timestamp};
 use serde::Serialize;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Row, Sqlite};
 
 macro_rules! columns {
     () => {
@@ -44,7 +45,7 @@ macro_rules! select_view {
 
 statements! {
     INSERT = "INSERT INTO operation (id, kind, cluster_id, host_id, request, step, state, status, attempt, run_at, lease_until, lease_epoch, secret_ids,
-        requested_by, idempotency_key, version_started, created_at) VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, 1, $8, 0, 0, $9, $10, $11, $12, $8)";
+        requested_by, version_started, created_at) VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, 1, $8, 0, 0, $9, $10, $11, $8)";
     INSERT_EVENT = "INSERT INTO operation_event (operation_id, seq, at, step, kind, detail)
         SELECT CAST($1 AS TEXT), coalesce(max(seq), 0) + 1, CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT)
         FROM operation_event WHERE operation_id = $1";
@@ -104,7 +105,6 @@ pub struct NewOperation<'a, R> {
     request: &'a R,
     secrets: &'a [SecretId],
     requested_by: &'a str,
-    idempotency_key: Option<&'a str>,
     now: Timestamp,
 }
 
@@ -112,18 +112,12 @@ impl<'a, R: Serialize + Sync> NewOperation<'a, R> {
     /// An operation of this kind on a cluster; it belongs to the cluster's host.
     pub fn new(id: &'a OperationId, kind: &'a str, cluster: &'a Cluster, request: &'a R, requested_by: &'a str, now: Timestamp) -> Self {
         let (cluster, host) = (&cluster.id, &cluster.host);
-        Self { id, kind, cluster, host, request, secrets: &[], requested_by, idempotency_key: None, now }
+        Self { id, kind, cluster, host, request, secrets: &[], requested_by, now }
     }
     /// Secrets that live as long as the operation: however it ends, they are erased in the transaction that ends it.
     #[must_use]
     pub fn with_secrets(mut self, secrets: &'a [SecretId]) -> Self {
         self.secrets = secrets;
-        self
-    }
-    /// The key by which a repeated request is recognised.
-    #[must_use]
-    pub fn with_idempotency_key(mut self, key: &'a str) -> Self {
-        self.idempotency_key = Some(key);
         self
     }
 }
@@ -377,6 +371,13 @@ pub trait Operations: Rows {
 impl<R: Rows> Operations for R {}
 
 impl UnitOfWork {
+    async fn done(&mut self, doing: &'static str, query: Query<'_, Sqlite, SqliteArguments>) -> StoreResult<u64> {
+        Ok(query.execute(self.connection()).await.map_err(failed(doing))?.rows_affected())
+    }
+    async fn found(&mut self, doing: &'static str, query: Query<'_, Sqlite, SqliteArguments>) -> StoreResult<Option<SqliteRow>> {
+        query.fetch_optional(self.connection()).await.map_err(failed(doing))
+    }
+
     /// Submits an operation and takes the cluster's lock for it; refused while another holds it. The cluster's state is
     /// projected.
     pub async fn submit<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<Submitted> {
@@ -408,7 +409,6 @@ impl UnitOfWork {
             .bind(new.now.0)
             .bind(secrets)
             .bind(new.requested_by)
-            .bind(new.idempotency_key)
             .bind(env!("CARGO_PKG_VERSION"))
             .execute(self.connection())
             .await
@@ -423,41 +423,35 @@ impl UnitOfWork {
 
     async fn lock(&mut self, cluster: &ClusterId, operation: &OperationId) -> StoreResult<()> {
         let query = sqlx::query(LOCK).bind(cluster.as_str()).bind(operation.as_str());
-        let done = query.execute(self.connection()).await.map_err(failed("locking a cluster"))?;
-        if done.rows_affected() == 0 { Err(StoreError::Taken { what: "cluster_lock" }) } else { Ok(()) }
+        if self.done("locking a cluster", query).await? == 0 { Err(StoreError::Taken { what: "cluster_lock" }) } else { Ok(()) }
     }
 
     async fn event(&mut self, id: &OperationId, step: &str, kind: &str, detail: &str, now: Timestamp) -> StoreResult<()> {
         let query = sqlx::query(INSERT_EVENT).bind(id.as_str()).bind(now.0).bind(step).bind(kind).bind(detail);
-        query.execute(self.connection()).await.map_err(failed("writing a timeline"))?;
-        Ok(())
+        self.done("writing a timeline", query).await.map(|_| ())
     }
 
     /// Claims the operation of a host that has been due longest and that nobody holds, until `until`.
     pub async fn claim(&mut self, host: &HostId, owner: &str, until: Timestamp, now: Timestamp) -> StoreResult<Option<OperationRow>> {
         let query = sqlx::query(CLAIM).bind(host.as_str()).bind(now.0).bind(owner).bind(until.0);
-        let row = query.fetch_optional(self.connection()).await.map_err(failed("claiming an operation"))?;
+        let row = self.found("claiming an operation", query).await?;
         row.as_ref().map(read).transpose()
     }
 
     /// Holds a claimed operation for longer; `LeaseLost` when somebody else has it by now.
     pub async fn renew(&mut self, row: &OperationRow, until: Timestamp) -> StoreResult<()> {
         let query = sqlx::query(RENEW).bind(row.id.as_str()).bind(row.epoch).bind(until.0);
-        let done = query.execute(self.connection()).await.map_err(failed("renewing a lease"))?;
-        if done.rows_affected() == 0 { Err(StoreError::LeaseLost) } else { Ok(()) }
+        if self.done("renewing a lease", query).await? == 0 { Err(StoreError::LeaseLost) } else { Ok(()) }
     }
 
     /// Gives back every operation of a host that `owner` holds.
     pub async fn release(&mut self, host: &HostId, owner: &str) -> StoreResult<()> {
-        let query = sqlx::query(RELEASE).bind(host.as_str()).bind(owner);
-        query.execute(self.connection()).await.map_err(failed("releasing leases"))?;
-        Ok(())
+        self.done("releasing leases", sqlx::query(RELEASE).bind(host.as_str()).bind(owner)).await.map(|_| ())
     }
 
     /// Frees every claim on a host's operations: for a process that knows itself to be the only one.
     pub async fn free_leases(&mut self, host: &HostId) -> StoreResult<u64> {
-        let query = sqlx::query(FREE_LEASES).bind(host.as_str());
-        Ok(query.execute(self.connection()).await.map_err(failed("freeing leases"))?.rows_affected())
+        self.done("freeing leases", sqlx::query(FREE_LEASES).bind(host.as_str())).await
     }
 
     /// Commits what a step leaves behind; `LeaseLost` when another commit or claim came in between. An operation that ends
@@ -508,13 +502,10 @@ impl UnitOfWork {
 
     async fn ended(&mut self, id: &OperationId, cluster: &ClusterId, secrets: &str, now: Timestamp) -> StoreResult<()> {
         for secret in serde_json::from_str::<Vec<String>>(secrets).map_err(|e| unreadable("list of secrets", e))? {
-            sqlx::query(FORGET).bind(secret).execute(self.connection()).await.map_err(failed("forgetting a secret"))?;
+            self.done("forgetting a secret", sqlx::query(FORGET).bind(secret)).await?;
         }
-        let query = sqlx::query(UNLOCK).bind(cluster.as_str()).bind(id.as_str());
-        let unlocked = query.execute(self.connection()).await.map_err(failed("unlocking a cluster"))?.rows_affected() > 0;
-        if unlocked {
-            let query = sqlx::query(START_QUEUED).bind(cluster.as_str()).bind(now.0);
-            let next = query.fetch_optional(self.connection()).await.map_err(failed("starting the next operation"))?;
+        if self.done("unlocking a cluster", sqlx::query(UNLOCK).bind(cluster.as_str()).bind(id.as_str())).await? > 0 {
+            let next = self.found("starting the next operation", sqlx::query(START_QUEUED).bind(cluster.as_str()).bind(now.0)).await?;
             if let Some(next) = next {
                 let id = id_of(&next)?;
                 self.lock(cluster, &id).await?;
@@ -526,16 +517,13 @@ impl UnitOfWork {
 
     /// Makes a cluster's operation due now, so that it looks at the world again. The caller wakes the runner after its commit.
     pub async fn nudge(&mut self, cluster: &ClusterId, now: Timestamp) -> StoreResult<()> {
-        let query = sqlx::query(NUDGE).bind(cluster.as_str()).bind(now.0);
-        query.execute(self.connection()).await.map_err(failed("nudging an operation"))?;
-        Ok(())
+        self.done("nudging an operation", sqlx::query(NUDGE).bind(cluster.as_str()).bind(now.0)).await.map(|_| ())
     }
 
     /// Asks an operation to stop and clean up: one in the queue ends at once, a running one is asked before its next step.
     /// False when it has ended or is already cleaning up.
     pub async fn request_cancel(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
-        let query = sqlx::query(REQUEST_CANCEL).bind(id.as_str()).bind(now.0);
-        let row = query.fetch_optional(self.connection()).await.map_err(failed("calling off an operation"))?;
+        let row = self.found("calling off an operation", sqlx::query(REQUEST_CANCEL).bind(id.as_str()).bind(now.0)).await?;
         let Some(row) = row else { return Ok(false) };
         if status_of(&row)? == OperationStatus::Queued {
             let problem = Problem::new(ProblemCode::OperationCancelled, "The operation was called off before it began.");
@@ -547,23 +535,20 @@ impl UnitOfWork {
 
     /// An operator's decision: the step is tried again. False when the operation does not wait for an operator.
     pub async fn retry_step(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
-        let query = sqlx::query(GO_ON).bind(id.as_str()).bind(now.0).bind(None::<&str>);
-        let row = query.fetch_optional(self.connection()).await.map_err(failed("retrying a step"))?;
+        let row = self.found("retrying a step", sqlx::query(GO_ON).bind(id.as_str()).bind(now.0).bind(None::<&str>)).await?;
         self.decided(id, row, "An operator lets the step be tried again.", now).await
     }
 
     /// An operator's decision: the operation goes on after the step, whose work was done by hand. False when it does not
     /// wait for an operator.
     pub async fn resume(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
-        let query = sqlx::query(GO_ON).bind(id.as_str()).bind(now.0).bind(Some("resume"));
-        let row = query.fetch_optional(self.connection()).await.map_err(failed("resuming an operation"))?;
+        let row = self.found("resuming an operation", sqlx::query(GO_ON).bind(id.as_str()).bind(now.0).bind(Some("resume"))).await?;
         self.decided(id, row, "An operator lets it go on after this step.", now).await
     }
 
     /// An operator's decision: the operation takes its clean-up path. False when it does not wait for an operator.
     pub async fn roll_back(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
-        let query = sqlx::query(ROLL_BACK).bind(id.as_str()).bind(now.0);
-        let row = query.fetch_optional(self.connection()).await.map_err(failed("rolling an operation back"))?;
+        let row = self.found("rolling an operation back", sqlx::query(ROLL_BACK).bind(id.as_str()).bind(now.0)).await?;
         self.decided(id, row, "An operator lets it be rolled back.", now).await
     }
 
@@ -590,7 +575,7 @@ impl UnitOfWork {
         now: Timestamp,
     ) -> StoreResult<bool> {
         let query = sqlx::query(END).bind(id.as_str()).bind(now.0).bind(to.as_str()).bind(problem_text(Some(problem))?).bind(from.as_str());
-        let row = query.fetch_optional(self.connection()).await.map_err(failed("ending an operation"))?;
+        let row = self.found("ending an operation", query).await?;
         let Some(row) = row else { return Ok(false) };
         self.event(id, row.get("step"), "ended", &problem.message, now).await?;
         self.ended(id, &cluster_of(&row)?, row.get("secret_ids"), now).await?;
@@ -599,21 +584,17 @@ impl UnitOfWork {
 
     /// Replaces an operation's state by hand: a repair of last resort, and how tests put rows of older builds in place.
     pub async fn rewrite_state(&mut self, id: &OperationId, state: &str) -> StoreResult<()> {
-        let query = sqlx::query(REWRITE_STATE).bind(id.as_str()).bind(state);
-        query.execute(self.connection()).await.map_err(failed("rewriting a state"))?;
-        Ok(())
+        self.done("rewriting a state", sqlx::query(REWRITE_STATE).bind(id.as_str()).bind(state)).await.map(|_| ())
     }
 
     /// Takes or renews a named lease until `until`; its epoch, or none while somebody else holds it.
     pub async fn take_lease(&mut self, name: &str, holder: &str, until: Timestamp, now: Timestamp) -> StoreResult<Option<i64>> {
-        let query = sqlx::query(TAKE_LEASE).bind(name).bind(holder).bind(until.0).bind(now.0);
-        let row = query.fetch_optional(self.connection()).await.map_err(failed("taking a lease"))?;
+        let row = self.found("taking a lease", sqlx::query(TAKE_LEASE).bind(name).bind(holder).bind(until.0).bind(now.0)).await?;
         Ok(row.map(|row| row.get("epoch")))
     }
 
     /// Gives a named lease back.
     pub async fn drop_lease(&mut self, name: &str, holder: &str) -> StoreResult<()> {
-        sqlx::query(DROP_LEASE).bind(name).bind(holder).execute(self.connection()).await.map_err(failed("giving a lease back"))?;
-        Ok(())
+        self.done("giving a lease back", sqlx::query(DROP_LEASE).bind(name).bind(holder)).await.map(|_| ())
     }
 }

@@ -12,8 +12,8 @@ use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
 use moorage_operations::{World, provision, recover, restart, set_allow_list, start, stop, terminate};
 use moorage_secrets::{CertificateAuthority, MasterKey};
-use moorage_store::{Clusters, Endpoints, Instances, NewOperation, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
-use moorage_testkit::{FakeEngine, FakeHost, Machine, a_cluster, insert};
+use moorage_store::{Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
+use moorage_testkit::{Failure, FakeEngine, FakeHost, Machine, TestStore, a_cluster, in_fast_time, insert};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,20 +77,33 @@ impl<C: Case> Bench<C> {
         request: O::Request,
         wish: Option<Wish>,
     ) {
+        let row = self.ending(store, clock, operation, request, wish).await;
+        assert_eq!(row.status, OperationStatus::Succeeded, "{row:?}");
+    }
+
+    /// Runs an operation until it has ended or needs an operator.
+    async fn ending<O: Operation<World = World>>(
+        &self,
+        store: &Store,
+        clock: FastClock,
+        operation: O,
+        request: O::Request,
+        wish: Option<Wish>,
+    ) -> OperationRow {
         let id = submit::<O>(store, &self.cluster, &request, wish, clock.now()).await;
         let registry = moorage_durable::Registry::new().with(operation);
         let world = Arc::new(self.world(store));
         let settings = Settings::sole(self.host());
         let runner = Runner::start(store.clone(), world, registry, Arc::new(clock), settings).await.expect("a runner");
-        loop {
+        let row = loop {
             let row = store.look().await.expect("a look").operation_row(&id).await.expect("read").expect("there");
             match row.status {
-                OperationStatus::Succeeded => break,
-                OperationStatus::Running => tokio::time::sleep(Duration::from_millis(20)).await,
-                other => panic!("{other:?}: {row:?}"),
+                OperationStatus::Running | OperationStatus::CleaningUp => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => break row,
             }
-        }
+        };
         runner.shutdown(Duration::from_secs(10)).await;
+        row
     }
 }
 
@@ -230,4 +243,67 @@ cases! {
         wish: Wish::Gone;
     set_allow_list_ SetAllowList: set_allow_list::SetAllowList => set_allow_list::SetAllowList,
         set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] }, Some(ServiceState::Running), Some(ServiceState::Running);
+}
+
+/// A creation on a machine that was tampered with: how it ended, and what is on the machine then.
+fn creation(tamper: impl Fn(&Machine)) -> (OperationRow, String, Machine) {
+    in_fast_time(async {
+        let store = TestStore::open().await;
+        let clock = FastClock::begin();
+        let bench = Bench::<Provision>::prepare(store.store(), clock).await;
+        tamper(&bench.machine);
+        let row = bench.ending(store.store(), clock, provision::Provision, Provision::request(), None).await;
+        match row.status {
+            OperationStatus::Succeeded => bench.check_succeeded(store.store()).await,
+            OperationStatus::Failed => bench.check_cleaned_up(store.store()).await,
+            _ => panic!("{row:?}"),
+        }
+        (row, bench.machine.inventory(), bench.machine)
+    })
+}
+
+const CALLS: [&str; 6] = ["ensure_volume", "ensure_process", "ensure_endpoint", "installations", "connect", "ensure_database_with_owner"];
+
+#[test]
+fn a_creation_survives_passing_failures_and_lost_answers_of_every_call() {
+    for verb in CALLS {
+        for failure in [Failure::Passing, Failure::AnswerLost] {
+            let (row, _, _) = creation(|machine| (1..=2).for_each(|nth| machine.fail_call(verb, nth, failure)));
+            assert_eq!(row.status, OperationStatus::Succeeded, "{verb} {failure:?}: {row:?}");
+        }
+    }
+}
+
+#[test]
+fn a_creation_that_fails_for_good_leaves_nothing_but_its_row() {
+    for verb in CALLS {
+        let (row, left, _) = creation(|machine| machine.fail_every_call(verb, Some(Failure::ForGood)));
+        assert_eq!(row.status, OperationStatus::Failed, "{verb}: {row:?}");
+        assert!(row.problem.expect("a reason").message.contains(verb));
+        assert_eq!(left, "", "{verb}");
+    }
+}
+
+#[test]
+fn an_engine_that_cannot_start_ends_a_creation_with_the_engines_own_words() {
+    let (row, left, _) = creation(|machine| machine.engines_cannot_start(Some("FATAL: could not map anonymous shared memory")));
+    let problem = row.problem.expect("a reason");
+    assert_eq!(problem.code, moorage_domain::ProblemCode::EngineStartFailed);
+    assert!(problem.detail.expect("its words").contains("could not map anonymous shared memory"));
+    assert_eq!(left, "");
+}
+
+#[test]
+fn an_engine_that_never_answers_ends_a_creation() {
+    let (row, left, _) = creation(|machine| machine.engines_are_silent(true));
+    assert_eq!(row.problem.expect("a reason").code, moorage_domain::ProblemCode::EngineStartFailed);
+    assert_eq!(left, "");
+}
+
+#[test]
+fn an_address_that_another_program_has_is_given_up_for_the_next() {
+    let taken = "127.64.16.10".parse().expect("an address");
+    let (row, _, machine) = creation(|machine| machine.occupy(taken));
+    assert_eq!(row.status, OperationStatus::Succeeded, "{row:?}");
+    assert_ne!(*machine.endpoint(&a_cluster(1).id).expect("an endpoint").listen.ip(), taken);
 }

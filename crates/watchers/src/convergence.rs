@@ -85,7 +85,6 @@ async fn submit(watch: &Watch, cluster: &Cluster) -> Result<(), StoreError> {
     let new = NewOperation::new(&id, recover::Recover::KIND, cluster, &request, "moorage", now());
     let mut uow = watch.world.store.begin().await?;
     if let Submitted::Started = uow.submit(&new).await? {
-        uow.project_state(&cluster.id).await?;
         uow.commit().await?;
         tracing::warn!(cluster = %cluster.id, operation = %id, "a cluster that should serve has no process and is brought back");
         (watch.wake)();

@@ -5,6 +5,7 @@ use super::installation::{Installation, PASSWORD};
 use super::median;
 use anyhow::Result;
 use serde_json::json;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -137,7 +138,7 @@ fn print(measured: &[(Engine, Figures)]) {
             out.push_str(&format!("  {what:<56} {value:>9}\n"));
         }
     }
-    println!("{out}");
+    drop(writeln!(std::io::stdout().lock(), "{out}"));
 }
 
 fn as_json(figures: &Figures) -> serde_json::Value {

@@ -30,7 +30,7 @@ pub struct Bench {
 impl Bench {
     /// A bench in a directory of its own below `parent`, for one version. `clients` is where its client programs are.
     pub fn new(parent: &Path, installation: Installation, clients: PathBuf) -> Self {
-        let administrator = output(&mut Command::new("id").arg("-un"));
+        let administrator = output(Command::new("id").arg("-un"));
         let is_root = fs::metadata("/proc/self").expect("proc is mounted").uid() == 0;
         let bench = Self {
             root: parent.to_path_buf(),
@@ -53,6 +53,11 @@ impl Bench {
             command.uid(uid).gid(uid);
         }
         command
+    }
+
+    /// Whether what runs on the bench has an account of its own, other than the administrator's.
+    pub fn separates_accounts(&self) -> bool {
+        self.unprivileged.is_some()
     }
 
     /// The process id of the main process.

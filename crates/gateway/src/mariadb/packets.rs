@@ -69,7 +69,11 @@ pub fn adjust_greeting(payload: &mut [u8], tls: bool) -> Result<Greeting, Malfor
     let capabilities = payload.get_mut(at..at + 2).ok_or(Malformed::Greeting)?;
     capabilities[0] &= !(CLIENT_COMPRESS as u8);
     let bit = (CLIENT_SSL >> 8) as u8;
-    if tls { capabilities[1] |= bit } else { capabilities[1] &= !bit }
+    if tls {
+        capabilities[1] |= bit
+    } else {
+        capabilities[1] &= !bit
+    }
     Ok(Greeting::Hello { connection })
 }
 

@@ -8,7 +8,7 @@ use crate::endpoint::{Connection, Endpoint};
 use crate::engine_leg;
 use crate::tls::POSTGRESQL_ALPN;
 use messages::{Login, LoginWatch, Opening, Refusal, Startup};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -48,25 +48,20 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, limits: Limits) 
     Ok(LoggedIn { client, engine })
 }
 
-/// Tells a client that cannot be admitted why, in its own protocol; a cancel request of an admissible address is passed
-/// on, since a full endpoint is when people need it.
-pub async fn turn_away(endpoint: &Endpoint, client: std::net::SocketAddr, stream: TcpStream, full: bool) -> Result<(), LoginError> {
+/// Tells a client that cannot be admitted why, in its own protocol. A cancel request is passed on where only room is
+/// lacking: that is when people need it.
+pub async fn turn_away(endpoint: &Endpoint, client: SocketAddr, stream: TcpStream, full: bool) -> Result<(), LoginError> {
     let settings = endpoint.settings();
-    let Opened { mut client, opening, message } = {
-        let address = client.ip();
-        let opened = open(stream, settings.tls.as_ref()).await?;
-        if !full {
-            return match opened.opening {
-                Opening::Startup(_) => Ok(say_and_close(&mut { opened.client }, &not_allowed(address).to_bytes()).await?),
-                _ => Ok(()),
-            };
+    let mut opened = open(stream, settings.tls.as_ref()).await?;
+    match opened.opening {
+        Opening::Cancel if full => return Err(pass_cancel_on(endpoint, &opened.message).await),
+        Opening::Cancel => {}
+        _ => {
+            let refusal = if full { too_many() } else { not_allowed(client.ip()) };
+            say_and_close(&mut opened.client, &refusal.to_bytes()).await?;
         }
-        opened
-    };
-    match opening {
-        Opening::Cancel => Err(pass_cancel_on(endpoint, &message).await),
-        _ => Ok(say_and_close(&mut client, &too_many().to_bytes()).await?),
     }
+    Ok(())
 }
 
 async fn refuse(mut client: ClientStream, refusal: &Refusal) -> Result<LoggedIn, LoginError> {

@@ -64,7 +64,21 @@ pub fn postgresql() -> &'static Engine {
         own(&folder, who);
         fs::write(folder.join("password"), PASSWORD).unwrap();
         let mut init = Command::new(format!("{POSTGRESQL}/initdb"));
-        init.args(["-D", "data", "-U", "moorage_admin", "-A", "scram-sha-256", "--pwfile", "password", "-N", "-E", "UTF8", "--locale", "C"]);
+        init.args([
+            "-D",
+            "data",
+            "-U",
+            "moorage_admin",
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            "password",
+            "-N",
+            "-E",
+            "UTF8",
+            "--locale",
+            "C",
+        ]);
         run(init.uid(who.0).gid(who.1).current_dir(&folder));
         let mut server = Command::new(format!("{POSTGRESQL}/postgres"));
         server.args(["-D", "data", "-k"]).arg(&folder);
@@ -99,7 +113,13 @@ pub fn mariadb() -> &'static Engine {
         own(&folder, who);
         let engine = Engine { socket: folder.join("s.sock"), folder };
         let mut server = Command::new("/usr/sbin/mariadbd");
-        server.args(["--no-defaults", "--skip-networking", "--skip-name-resolve", "--proxy-protocol-networks=localhost", "--local-infile=1"]);
+        server.args([
+            "--no-defaults",
+            "--skip-networking",
+            "--skip-name-resolve",
+            "--proxy-protocol-networks=localhost",
+            "--local-infile=1",
+        ]);
         server.args(["--innodb-buffer-pool-size=32M", "--innodb-flush-method=nosync", "--max-allowed-packet=64M", "--max-connections=50"]);
         server.arg("--plugin-load-add=auth_ed25519");
         server.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", engine.socket.display()));
