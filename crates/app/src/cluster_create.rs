@@ -30,7 +30,7 @@ impl App {
         }
         let installation = self.choose_version(&command.version).await?;
         let engine = self.engine(installation.engine)?;
-        let database = check_database(engine.as_ref(), &command.database)?;
+        let database = check_database(engine.as_ref(), &command.database, &self.parts.host.administrator())?;
         let groups = check_groups(&command.groups)?;
         let port = command.port.unwrap_or_else(|| engine.default_port());
         if port < 1024 {
@@ -130,8 +130,9 @@ impl App {
     }
 }
 
-fn check_database(engine: &dyn Engine, wanted: &CreateDatabase) -> Result<DatabaseSpec, Problem> {
-    if is_reserved_account(&wanted.owner) {
+/// `administrator` is the account of the operating system that administers engines: MariaDB knows it by that name.
+fn check_database(engine: &dyn Engine, wanted: &CreateDatabase, administrator: &str) -> Result<DatabaseSpec, Problem> {
+    if is_reserved_account(&wanted.owner) || wanted.owner.eq_ignore_ascii_case(administrator) {
         return Err(Problem::invalid("database_user_name", format!("The account name '{}' is reserved.", wanted.owner)).hint("Choose another name."));
     }
     if is_reserved_database(&wanted.name) {

@@ -96,10 +96,11 @@ fn wait_for_the_shim() -> Result<(), Refusal> {
     }
 }
 
-/// A network namespace with nothing but an unconfigured loopback: engines are reached over Unix sockets only.
+/// A network namespace with nothing but an unconfigured loopback: engines are reached over Unix sockets only. And a namespace
+/// for System V memory, so that what a killed PostgreSQL leaves behind goes with its last process.
 pub(crate) fn leave_the_network() -> io::Result<()> {
-    #[expect(deprecated, reason = "the call is deprecated for a hazard of sharing descriptor tables; this flag does not touch them")]
-    rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET)?;
+    #[expect(deprecated, reason = "the call is deprecated for a hazard of sharing descriptor tables; these flags do not touch them")]
+    rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET | rustix::thread::UnshareFlags::NEWIPC)?;
     Ok(())
 }
 

@@ -1,0 +1,37 @@
+//! Kinds, step names and fields of requests and states are a wire format: rows of older builds contain them. What disappears
+//! from the recorded form needs a migration; what is new is recorded with `BLESS=1`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use moorage_domain::{SecretId, Timestamp};
+use moorage_durable::harness::wire_format;
+use moorage_operations::{provision, recover, restart, set_allow_list, start, stop, terminate};
+
+#[test]
+fn operations_are_stored_as_older_builds_stored_them() {
+    let engine_state = start::State { started_at: Some(Timestamp(1)) };
+    let now = [
+        wire_format::<provision::Provision>(
+            &provision::Request { verifier: Some(SecretId::from_bits(1)) },
+            &provision::State {
+                unusable: vec!["127.64.0.10".parse().expect("an address")],
+                volume_asked_at: Some(Timestamp(1)),
+                started_at: Some(Timestamp(2)),
+            },
+        ),
+        wire_format::<start::Start>(&start::Request {}, &engine_state),
+        wire_format::<stop::Stop>(&stop::Request {}, &stop::State {}),
+        wire_format::<restart::Restart>(&restart::Request {}, &engine_state),
+        wire_format::<recover::Recover>(&recover::Request {}, &engine_state),
+        wire_format::<terminate::Terminate>(&terminate::Request {}, &terminate::State {}),
+        wire_format::<set_allow_list::SetAllowList>(
+            &set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] },
+            &set_allow_list::State {},
+        ),
+    ]
+    .join("\n");
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire_format.txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(recorded, &now).expect("recorded");
+    }
+    assert_eq!(now, std::fs::read_to_string(recorded).expect("a recorded form"));
+}
