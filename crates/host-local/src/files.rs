@@ -190,6 +190,23 @@ pub(crate) fn tail(path: &Path, from: u64, most: u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
+/// Keeps the last `keep` bytes of a log that has more than `most`; whether it had. Its writer appends, so it goes on at the
+/// new end; what it writes in the instant between is lost.
+pub(crate) fn shorten(path: &Path, most: u64, keep: u64) -> io::Result<bool> {
+    if log_length(path) <= most {
+        return Ok(false);
+    }
+    let last = tail(path, 0, keep)?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Ok(false);
+    }
+    file.set_len(0)?;
+    file.write_all(last.as_bytes())?;
+    Ok(true)
+}
+
 /// Free room on the file system of `path` for an ordinary account, in bytes.
 pub(crate) fn free_room(path: &Path) -> Option<u64> {
     rustix::fs::statvfs(path).ok().map(|found| found.f_bavail * found.f_frsize)
@@ -226,6 +243,23 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", &link).expect("linked");
         assert_eq!(tail(&link, 0, 100).expect("read"), "");
         assert_eq!(tail(&room.path().join("absent"), 0, 100).expect("read"), "");
+    }
+
+    #[test]
+    fn a_long_log_keeps_its_end_and_its_writer_goes_on() {
+        let room = tempfile::tempdir().expect("a directory");
+        let log = room.path().join("log");
+        let mut writer = OpenOptions::new().append(true).create(true).open(&log).expect("opened");
+        for n in 0..100 {
+            writeln!(writer, "line {n:03}").expect("written");
+        }
+        assert!(!shorten(&log, 1_000, 100).expect("looked at"));
+        assert!(shorten(&log, 500, 20).expect("cut"));
+        writeln!(writer, "after").expect("written");
+        assert_eq!(std::fs::read_to_string(&log).expect("read"), "line 098\nline 099\nafter\n");
+        let link = room.path().join("link");
+        std::os::unix::fs::symlink(&log, &link).expect("linked");
+        assert!(!shorten(&link, 1, 1).expect("left alone"));
     }
 
     #[test]

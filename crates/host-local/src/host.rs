@@ -22,6 +22,7 @@ use moorage_host::{
 };
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -406,13 +407,26 @@ impl Host for LocalHost {
     }
 
     async fn log_tail(&self, instance: &InstanceId, most_bytes: u64) -> HostResult<String> {
-        let (directory, logs) = (self.machine.shim_of(instance), self.machine.place(instance).logs);
+        let machine = self.machine.clone();
+        let instance = instance.clone();
         blocking(move || {
             let reading = "read an engine's log";
-            let Some(log) = directory.process().doing(reading)?.and_then(|process| process.log) else { return Ok(String::new()) };
-            match log.file_name() {
-                Some(name) if log.parent() == Some(&logs) => files::tail(&logs.join(name), 0, most_bytes).doing(reading),
-                _ => Ok(String::new()),
+            match log_of(&machine, &instance).doing(reading)? {
+                Some(log) => files::tail(&log, 0, most_bytes).doing(reading),
+                None => Ok(String::new()),
+            }
+        })
+        .await
+    }
+
+    async fn ensure_log_bounded(&self, instance: &InstanceId, most_bytes: u64) -> HostResult<bool> {
+        let machine = self.machine.clone();
+        let instance = instance.clone();
+        blocking(move || {
+            let shortening = "shorten an engine's log";
+            match log_of(&machine, &instance).doing(shortening)? {
+                Some(log) => files::shorten(&log, most_bytes, most_bytes / 8).doing(shortening),
+                None => Ok(false),
             }
         })
         .await
@@ -430,4 +444,11 @@ impl Host for LocalHost {
             }
         }))
     }
+}
+
+/// The file an instance's engine logs to, once it has been described; never one outside its directory for logs.
+fn log_of(machine: &Machine, instance: &InstanceId) -> std::io::Result<Option<PathBuf>> {
+    let logs = machine.place(instance).logs;
+    let named = machine.shim_of(instance).process()?.and_then(|process| process.log);
+    Ok(named.filter(|log| log.parent() == Some(&logs)))
 }

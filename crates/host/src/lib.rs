@@ -229,6 +229,8 @@ pub trait Host: Send + Sync {
     async fn inventory(&self) -> HostResult<Inventory>;
     /// The end of an engine's log, at most `most_bytes`, whole lines.
     async fn log_tail(&self, instance: &InstanceId, most_bytes: u64) -> HostResult<String>;
+    /// Makes sure an engine's log is not larger: a longer one keeps its last eighth of `most_bytes`. True when it was cut.
+    async fn ensure_log_bounded(&self, instance: &InstanceId, most_bytes: u64) -> HostResult<bool>;
     /// Nudges.
     fn changes(&self) -> BoxStream<'static, Change>;
 }

@@ -197,14 +197,14 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let since = state.started_at.unwrap_or(loaded.cluster.created_at);
-    if let Answer::NotYet(doing) = serving::answers(world, &loaded, since).await? {
-        if context.now().since(since) > serving::STARTING_LIMIT {
+    let mut session = match serving::answers(world, &loaded, since).await? {
+        Answer::Yes(session) => session,
+        Answer::NotYet(doing) if context.now().since(since) > serving::STARTING_LIMIT => {
             return Err(StepError::GiveUp(Problem::new(ProblemCode::EngineStartFailed, "The engine did not answer in time.").detail(doing)));
         }
-        return Ok(Next::Wait(Step::Database, Duration::from_millis(100), doing));
-    }
+        Answer::NotYet(doing) => return Ok(Next::Wait(Step::Database, Duration::from_millis(100), doing)),
+    };
     let verifier = verifier(world, request).await?;
-    let mut session = serving::session(world, &loaded).await?;
     session.ensure_database_with_owner(&loaded.cluster.spec.database, &verifier).await.map_err(engine_failed)?;
     Ok(Next::Go(Step::Publish))
 }

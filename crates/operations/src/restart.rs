@@ -56,7 +56,7 @@ impl Operation for Restart {
                 Ok(Next::Go(Step::Answer))
             }
             Step::Answer => match start::answer(state, context).await? {
-                Answer::Yes => Ok(Next::Go(Step::Publish)),
+                Answer::Yes(_) => Ok(Next::Go(Step::Publish)),
                 Answer::NotYet(doing) => Ok(Next::Wait(Step::Answer, Duration::from_millis(100), doing)),
             },
             Step::Publish => {

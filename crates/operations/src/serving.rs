@@ -2,12 +2,12 @@
 
 use crate::world::{Chain, Loaded, World, engine_failed, host_failed};
 use moorage_domain::cluster::Cluster;
-use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, Observed, ProcessExit, ProcessState};
 use moorage_domain::layout::{InstanceSpec, ProcessLayout};
 use moorage_domain::server_type::ServerType;
 use moorage_domain::{Problem, ProblemCode, Timestamp, allow_list};
 use moorage_durable::StepError;
+use moorage_engine::EngineSession;
 use moorage_host::{EndpointState, EndpointWish, ProcessWish, StopState, TlsPem};
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ pub async fn ensure_started(world: &World, loaded: &Loaded) -> Result<ProcessSta
 
 /// Whether the engine answers by now.
 pub enum Answer {
-    /// It does.
-    Yes,
+    /// It does, to this administrator.
+    Yes(Box<dyn EngineSession>),
     /// Not yet; in words what it is doing.
     NotYet(String),
 }
@@ -72,12 +72,12 @@ pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp) -> Result
     let (layout, _) = describe(world, &loaded.cluster, instance).await?;
     let administrator = world.host.administrator();
     let begun = tokio::time::Instant::now();
-    let mut pause = Duration::from_millis(4);
     loop {
-        let probe = engine.probe(&layout.socket, &administrator, Duration::from_secs(1)).await;
-        if probe == Probe::Answered {
-            return Ok(Answer::Yes);
-        }
+        let refused = match engine.connect(&layout.socket, &administrator).await {
+            Ok(session) => return Ok(Answer::Yes(session)),
+            Err(error) if error.passing => error,
+            Err(error) => return Err(engine_failed(error)),
+        };
         let process = world.host.process(&instance.id).await.map_err(host_failed)?;
         if matches!(process, ProcessState::Absent | ProcessState::Stopped) {
             // A reboot or `stop --all` came in between: the step that started it is behind us.
@@ -91,11 +91,11 @@ pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp) -> Result
             return Err(StepError::GiveUp(start_failed(loaded, &exit, words)));
         }
         if begun.elapsed() >= WATCH {
-            let doing = if probe == Probe::Busy { "The engine is starting up." } else { "The engine does not answer yet." };
-            return Ok(Answer::NotYet(doing.into()));
+            return Ok(Answer::NotYet(refused.problem.message));
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 3 / 2).min(Duration::from_millis(50));
+        // A small engine starts within a tenth of a second, and every wait is added to it; a large one is not hurried.
+        let pause = if begun.elapsed() < Duration::from_millis(500) { 4 } else { 50 };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 
@@ -198,10 +198,4 @@ pub async fn observed_running(world: &World, instance: &Instance) -> Observed {
 /// What a step knows of an instance that was stopped on purpose.
 pub fn observed_stopped(instance: &Instance) -> Observed {
     Observed { process: ProcessState::Stopped, answering: false, silent_since: None, ..instance.observed.clone() }
-}
-
-/// Opens an administrative session with the instance.
-pub async fn session(world: &World, loaded: &Loaded) -> Result<Box<dyn moorage_engine::EngineSession>, StepError> {
-    let (layout, _) = describe(world, &loaded.cluster, loaded.instance()?).await?;
-    world.engine(loaded.cluster.engine)?.connect(&layout.socket, &world.host.administrator()).await.map_err(engine_failed)
 }

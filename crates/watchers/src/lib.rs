@@ -1,10 +1,11 @@
 //! Watchers: no input, a period and a nudge, idempotent, no inner retries. They look, write what they saw, and where wish and
-//! world differ they submit an operation; they never change the world themselves, except for spares, which nobody uses yet,
-//! and for an engine that is hung.
+//! world differ they submit an operation. The world itself they touch only where no operation could be in the way: spares that
+//! nobody uses yet, a hung engine, a log that has grown too long, leftovers.
 
 mod convergence;
 mod health;
 mod leftovers;
+mod logs;
 mod spares;
 
 use moorage_domain::Timestamp;
@@ -30,6 +31,7 @@ pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(until(stopping.clone(), health::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), convergence::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), spares::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), logs::run(watch.clone())));
     tasks.spawn(until(stopping, leftovers::run(watch)));
     tasks
 }

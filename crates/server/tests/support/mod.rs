@@ -126,25 +126,72 @@ impl Installation {
 
     /// A signed request of the SCP family with this `Scp-Api-Version`.
     pub fn scp(&self, version: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let body = body.map(|body| body.to_string().into_bytes());
+        let reply = self.exchange(method, path, &self.signature(version, method, path), body);
+        (reply.status, reply.body)
+    }
+
+    /// The headers that sign a request of the SCP family now.
+    pub fn signature(&self, version: &str, method: &str, path: &str) -> Vec<(String, String)> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+        self.signature_at(i64::try_from(now.as_millis()).expect("a time"), version, method, path)
+    }
+
+    /// The same as if the request were made at another time, in milliseconds since 1970.
+    pub fn signature_at(&self, millis: i64, version: &str, method: &str, path: &str) -> Vec<(String, String)> {
         let bootstrap = self.bootstrap();
-        let url = self.url(path);
         let key = bootstrap["access_key"].as_str().expect("an access key");
         let secret = bootstrap["secret_key"].as_str().expect("a secret key");
-        let timestamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_millis().to_string();
-        let message = format!("{method}{url}{timestamp}{key}Openapi");
+        let message = format!("{method}{}{millis}{key}Openapi", self.url(path));
         let signature = moorage_secrets::hmac_sha256_base64(secret.as_bytes(), message.as_bytes());
-        let mut request = self
-            .client
-            .request(reqwest::Method::from_bytes(method.as_bytes()).expect("a method"), url)
-            .header("Scp-AccessKey", key)
-            .header("Scp-Signature", signature)
-            .header("Scp-Timestamp", timestamp)
-            .header("Scp-ClientType", "Openapi")
-            .header("Scp-Api-Version", version);
+        let millis = millis.to_string();
+        let headers =
+            [("Scp-AccessKey", key), ("Scp-Signature", &signature), ("Scp-Timestamp", &millis), ("Scp-ClientType", "Openapi"), ("Scp-Api-Version", version)];
+        headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    }
+
+    /// Any request with any headers and any bytes as its body.
+    pub fn exchange(&self, method: &str, path: &str, headers: &[(String, String)], body: Option<Vec<u8>>) -> Reply {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.client.request(method, self.url(path));
         if let Some(body) = body {
-            request = request.json(&body);
+            request = request.header("Content-Type", "application/json").body(body);
         }
-        answer(request)
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().unwrap_or_else(|error| panic!("{path} is answered: {error}"));
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let (status, content_type, request_id) = (response.status().as_u16(), header("content-type"), header("x-request-id"));
+        let text = response.text().unwrap_or_default();
+        Reply { status, content_type, request_id, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    }
+
+    /// Sends these bytes as they are, as no client library would, and returns everything that comes back.
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        use std::io::{Read, Write};
+        let url = self.url("");
+        let mut stream = std::net::TcpStream::connect(url.trim_start_matches("http://")).expect("the API listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+        stream.write_all(bytes).expect("written");
+        let mut reply = Vec::new();
+        drop(stream.read_to_end(&mut reply));
+        String::from_utf8_lossy(&reply).into_owned()
+    }
+
+    /// What there is: clusters and operations by identifier, directories of instances, processes. Nothing that was refused
+    /// changes it.
+    pub fn inventory(&self) -> Value {
+        let ids = |path: &str| {
+            let (status, list) = self.native("GET", path, None);
+            assert_eq!(status, 200, "{list}");
+            let mut ids: Vec<String> = list["items"].as_array().expect("items").iter().map(|item| item["id"].to_string()).collect();
+            ids.sort();
+            ids
+        };
+        let mut directories = self.instance_directories();
+        directories.sort();
+        json!({"clusters": ids("/moorage/v1/clusters?limit=1000"), "operations": ids("/moorage/v1/operations?limit=1000"), "directories": directories})
     }
 
     /// Creates a cluster through the native family and returns it once it runs.
@@ -221,6 +268,19 @@ impl Installation {
     pub fn cli(&self, arguments: &[&str]) -> Output {
         Command::new(PROGRAM).args(arguments).arg("--data-dir").arg(&self.directory).stdin(Stdio::null()).output().expect("the program runs")
     }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: String,
+    /// `x-request-id`.
+    pub request_id: String,
+    /// Body, JSON where it is JSON.
+    pub body: Value,
 }
 
 fn answer(request: reqwest::blocking::RequestBuilder) -> (u16, Value) {
