@@ -21,19 +21,26 @@ impl App {
 
     /// Stops a running cluster and keeps its data.
     pub async fn stop_cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
-        let allowed = [ServiceState::Running, ServiceState::Error];
+        let allowed = [ServiceState::Running, ServiceState::Error, ServiceState::Restarting];
         self.change::<stop::Stop>(actor, cluster, &allowed, |_| Ok((stop::Request {}, Some(Wish::Stop)))).await
     }
 
     /// Restarts a running cluster.
     pub async fn restart_cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
-        let allowed = [ServiceState::Running, ServiceState::Error];
+        let allowed = [ServiceState::Running, ServiceState::Error, ServiceState::Restarting];
         self.change::<restart::Restart>(actor, cluster, &allowed, |_| Ok((restart::Request {}, None))).await
     }
 
     /// Removes a cluster with all its data.
     pub async fn terminate_cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
-        let allowed = [ServiceState::Running, ServiceState::Stopped, ServiceState::Error, ServiceState::Failed, ServiceState::Unknown];
+        let allowed = [
+            ServiceState::Running,
+            ServiceState::Stopped,
+            ServiceState::Error,
+            ServiceState::Failed,
+            ServiceState::Unknown,
+            ServiceState::Restarting,
+        ];
         self.change::<terminate::Terminate>(actor, cluster, &allowed, |_| Ok((terminate::Request {}, Some(Wish::Gone)))).await
     }
 
@@ -68,6 +75,8 @@ impl App {
         }
         if wish == Some(Wish::Gone) {
             give_way(&mut uow, &cluster).await?;
+            // Whatever was decided earlier and arrives late is refused by the host from now on.
+            uow.apply(&Write::Term(cluster.id.clone(), cluster.term + 1), now()).await.map_err(problem::store)?;
         }
         let operation = OperationId::from_bits(fresh());
         self.submit::<O>(&mut uow, &operation, &cluster, &request, &[], actor).await?;

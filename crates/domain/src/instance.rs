@@ -56,6 +56,19 @@ pub struct Observed {
     /// Why it was last restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_restart_reason: Option<String>,
+    /// The last incarnation that has answered; a later one that has not is still starting or recovering.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<u32>,
+    /// Whether the endpoint was last told to lead here.
+    #[serde(default)]
+    pub published: bool,
+}
+
+impl Observed {
+    /// Its process runs, but this incarnation has never answered: it is starting up or recovering, however long that takes.
+    pub fn recovering(&self) -> bool {
+        matches!(self.process, ProcessState::Running { incarnation, .. } if self.answered != Some(incarnation))
+    }
 }
 
 /// A process as its shim reports it.

@@ -31,7 +31,26 @@ pub fn is_reserved_database(name: &str) -> bool {
     RESERVED_DATABASES.contains(&name.as_str()) || name.starts_with("moorage_")
 }
 
+/// Files beside the zones of the tz database that no engine takes for a zone.
+const NO_TIME_ZONES: &[&str] = &["factory", "localtime", "posixrules", "etc/unknown", "local"];
+
 /// Whether the text is the name of a time zone in the tz database.
 pub fn is_time_zone(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 64 && jiff::tz::TimeZone::get(name).is_ok()
+    let known = !name.is_empty() && name.len() <= 64 && jiff::tz::TimeZone::get(name).is_ok();
+    known && !NO_TIME_ZONES.contains(&name.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_zone_is_one_that_every_engine_knows() {
+        for good in ["UTC", "Asia/Seoul", "asia/seoul", "Etc/GMT+1", "America/Argentina/Buenos_Aires"] {
+            assert!(is_time_zone(good), "{good}");
+        }
+        for bad in ["", "Mars/Olympus", "Factory", "localtime", "posixrules", "Etc/Unknown", "+09:00", "KST9", "../UTC", "Asia/Seoul "] {
+            assert!(!is_time_zone(bad), "{bad}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Listening at an address, and the decision about every new connection before anything is read from it.
 
-use crate::connection::{Limits, carry};
+use crate::connection::{LoginRules, carry};
 use crate::endpoint::{Admission, Endpoint};
 use crate::log_limit::LogLimit;
 use crate::turning_away::TurningAway;
@@ -29,8 +29,8 @@ pub struct Services {
     pub workers: Workers,
     /// For those who may not come in.
     pub turning_away: TurningAway,
-    /// How long clients may take.
-    pub limits: Limits,
+    /// What holds for logins.
+    pub rules: Arc<LoginRules>,
     /// For lines about a lack of descriptors.
     pub resources_log: LogLimit,
 }
@@ -94,7 +94,7 @@ fn receive(socket: TcpStream, client: SocketAddr, endpoint: &Arc<Endpoint>, serv
                 tracing::debug!(cluster = %endpoint.cluster(), %client, %error, "socket options not set");
             }
             let number = connection.number();
-            if let Some(task) = services.workers.spawn(carry(connection, socket, services.limits)) {
+            if let Some(task) = services.workers.spawn(carry(connection, socket, Arc::clone(&services.rules))) {
                 endpoint.started(number, task);
             }
         }

@@ -6,17 +6,20 @@ use crate::relay::{NoWatch, RelayError, relay};
 use crate::{mariadb, postgresql};
 use moorage_domain::engine::EngineName;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-/// How long clients may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// To say what they want, TLS included.
+/// What holds for logins.
+#[derive(Clone, Debug)]
+pub struct LoginRules {
+    /// How long a client may take to say what it wants, TLS included.
     pub handshake: Duration,
-    /// To be logged in.
+    /// How long a client may take to be logged in.
     pub login: Duration,
+    /// The account that administers the engines of this host.
+    pub administrator: Option<String>,
 }
 
 /// A client and the engine that let it in.
@@ -25,6 +28,8 @@ pub struct LoggedIn {
     pub client: ClientStream,
     /// The engine.
     pub engine: UnixStream,
+    /// Sees what the client says before the engine does, where that matters.
+    pub watch: Option<mariadb::CommandWatch>,
 }
 
 /// Why a connection did not get as far as a login. Nobody but its client need care.
@@ -51,17 +56,16 @@ pub enum LoginError {
 }
 
 /// Carries one connection.
-pub async fn carry(connection: Connection, socket: std::net::TcpStream, limits: Limits) {
+pub async fn carry(connection: Connection, socket: std::net::TcpStream, rules: Arc<LoginRules>) {
     let cluster = connection.endpoint().cluster().clone();
     let client = connection.client;
-    let protocol = connection.endpoint().settings().file.engine;
     // What a login needs is given back before the long life of the connection begins.
-    let login = Box::pin(log_in(&connection, socket, limits));
-    match timeout(limits.login, login).await.unwrap_or(Err(LoginError::TooSlow)) {
-        Ok(LoggedIn { client: mut stream, mut engine }) => match protocol {
-            EngineName::PostgreSql => tell(&connection, &relay(&mut stream, &mut engine, NoWatch).await),
-            EngineName::MariaDb => {
-                let relayed = relay(&mut stream, &mut engine, mariadb::CommandWatch::new()).await;
+    let login = Box::pin(log_in(&connection, socket, &rules));
+    match timeout(rules.login, login).await.unwrap_or(Err(LoginError::TooSlow)) {
+        Ok(LoggedIn { client: mut stream, mut engine, watch }) => match watch {
+            None => tell(&connection, &relay(&mut stream, &mut engine, NoWatch).await),
+            Some(watch) => {
+                let relayed = relay(&mut stream, &mut engine, watch).await;
                 tell(&connection, &relayed);
                 if matches!(relayed, Err(RelayError::Forbidden)) {
                     drop(engine);
@@ -87,10 +91,10 @@ fn tell(connection: &Connection, relayed: &Result<(), RelayError>) {
     }
 }
 
-async fn log_in(connection: &Connection, socket: std::net::TcpStream, limits: Limits) -> Result<LoggedIn, LoginError> {
+async fn log_in(connection: &Connection, socket: std::net::TcpStream, rules: &Arc<LoginRules>) -> Result<LoggedIn, LoginError> {
     let stream = TcpStream::from_std(socket)?;
     match connection.endpoint().settings().file.engine {
-        EngineName::PostgreSql => postgresql::log_in(connection, stream, limits).await,
-        EngineName::MariaDb => mariadb::log_in(connection, stream, limits).await,
+        EngineName::PostgreSql => postgresql::log_in(connection, stream, rules).await,
+        EngineName::MariaDb => mariadb::log_in(connection, stream, rules).await,
     }
 }

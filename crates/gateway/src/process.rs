@@ -1,7 +1,7 @@
 //! The gateway as a process: start, signals, drain, end.
 
 use crate::accept::Services;
-use crate::connection::Limits;
+use crate::connection::LoginRules;
 use crate::control::{ControlError, ControlSocket};
 use crate::endpoint::{Capacity, Endpoint};
 use crate::endpoint_directory::EndpointDirectory;
@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// What may be set; the defaults are right for production.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How long a client may take to say what it wants, TLS included.
     pub handshake: Duration,
@@ -32,6 +32,8 @@ pub struct Options {
     pub look_every: Duration,
     /// Threads for connections; none: one per processor, at most eight.
     pub workers: Option<usize>,
+    /// The account of the operating system that administers the engines, beside those nobody may use anywhere.
+    pub administrator: Option<String>,
 }
 
 impl Default for Options {
@@ -42,6 +44,7 @@ impl Default for Options {
             drain: Duration::from_secs(3),
             look_every: Duration::from_secs(2),
             workers: None,
+            administrator: None,
         }
     }
 }
@@ -62,12 +65,12 @@ pub enum ServeError {
 
 /// Runs the gateway until SIGTERM (or SIGINT): serves `directory`, answers at the socket `control`. A second signal ends
 /// the drain at once.
-pub fn main(directory: &Path, control: &Path) -> ExitCode {
+pub fn main(directory: &Path, control: &Path, options: Options) -> ExitCode {
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(ServeError::Threads)
-        .and_then(|runtime| runtime.block_on(serve_until_signal(directory, control)));
+        .and_then(|runtime| runtime.block_on(serve_until_signal(directory, control, options)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -78,11 +81,11 @@ pub fn main(directory: &Path, control: &Path) -> ExitCode {
     }
 }
 
-async fn serve_until_signal(directory: &Path, control: &Path) -> Result<(), ServeError> {
+async fn serve_until_signal(directory: &Path, control: &Path, options: Options) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
     let (stop, stopped) = tokio::sync::oneshot::channel();
-    let serving = serve(directory, control, async {
+    let serving = serve_with(directory, control, options, async {
         // The sender lives as long as this function.
         let _ = stopped.await;
     });
@@ -115,7 +118,7 @@ pub async fn serve_with(directory: &Path, control: &Path, options: Options, shut
     let services = Arc::new(Services {
         workers: Workers::start(options.workers).map_err(ServeError::Threads)?,
         turning_away: TurningAway::new(),
-        limits: Limits { handshake: options.handshake, login: options.login },
+        rules: Arc::new(LoginRules { handshake: options.handshake, login: options.login, administrator: options.administrator }),
         resources_log: LogLimit::new(Duration::from_secs(10)),
     });
     let endpoints = Endpoints::new(EndpointDirectory::new(directory), services, Arc::clone(&capacity));

@@ -263,7 +263,8 @@ fn the_control_socket_is_for_its_owner_survives_nonsense_and_is_never_shared() {
     assert!(!speak_as(65534).contains("answer"), "a stranger gets no answer");
     assert!(matches!(gateway.ask(&GatewayAsk::Status), GatewayAnswer::Status { version: 1, .. }));
 
-    assert_eq!(moorage_gateway::main(files.root.path(), &files.control()), std::process::ExitCode::FAILURE);
+    let options = moorage_gateway::Options::default();
+    assert_eq!(moorage_gateway::main(files.root.path(), &files.control(), options), std::process::ExitCode::FAILURE);
     assert!(gateway.status_of(&file.cluster).listening);
 
     fs::remove_file(files.control()).unwrap();

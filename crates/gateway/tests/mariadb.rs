@@ -9,7 +9,8 @@ use moorage_domain::endpoint_file::EndpointFile;
 use moorage_domain::engine::EngineName;
 use mysql_async::prelude::Queryable;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -135,6 +136,124 @@ fn changing_the_user_later_does_not_open_the_administrators_accounts() {
         assert_eq!(connection.query_first::<u32, _>("select 1").await.unwrap(), Some(1));
         connection.disconnect().await.unwrap();
     });
+}
+
+/// A packet as the protocol frames it.
+fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+    [&[length[0], length[1], length[2], sequence], payload].concat()
+}
+
+/// The next packet: its number and what it says; none at the end.
+fn next_packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut header = [0; 4];
+    stream.read_exact(&mut header).ok()?;
+    let mut payload = vec![0; u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize];
+    stream.read_exact(&mut payload).ok()?;
+    Some((header[3], payload))
+}
+
+/// A client that has heard the greeting.
+fn greeted(bench: &Bench) -> TcpStream {
+    let mut stream = TcpStream::connect(bench.file.listen).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    assert_eq!(next_packet(&mut stream).unwrap().1[0], 10);
+    stream
+}
+
+/// A login with a secret that is empty, so that the server asks again by the plugin of the account.
+fn login(user: &str, plugin: &str) -> Vec<u8> {
+    const PROTOCOL_41_SECURE_AND_PLUGINS: u32 = 1 << 9 | 1 << 15 | 1 << 19;
+    let mut payload = PROTOCOL_41_SECURE_AND_PLUGINS.to_le_bytes().to_vec();
+    payload.extend_from_slice(&(1_u32 << 24).to_le_bytes());
+    payload.push(45);
+    payload.extend_from_slice(&[0; 23]);
+    payload.extend_from_slice(format!("{user}\0\0{plugin}\0").as_bytes());
+    packet(1, &payload)
+}
+
+fn change_user(sequence: u8, user: &str, character_set: u8) -> Vec<u8> {
+    packet(sequence, &[b"\x11", user.as_bytes(), b"\0\0\0", &[character_set, 0], b"unix_socket\0"].concat())
+}
+
+const BAD_HANDSHAKE: &[u8] = b"\xff\x13\x04#08S01Bad handshake";
+
+#[test]
+fn what_a_client_says_before_it_is_asked_does_not_reach_the_engine() {
+    let bench = bench();
+    let mut accepted = greeted(&bench);
+    accepted.write_all(&login("nopass", "mysql_native_password")).unwrap();
+    assert_eq!(next_packet(&mut accepted).map(|(sequence, said)| (sequence, said[0])), Some((2, 0)));
+    drop(accepted);
+
+    // Behind a login that needs no further answer, and that the engine accepts meanwhile.
+    for sequence in [0, 2, 3] {
+        let mut stream = greeted(&bench);
+        let ahead = change_user(sequence, "root", 45);
+        stream.write_all(&[login("nopass", "mysql_native_password"), ahead].concat()).unwrap();
+        let mut said = Vec::new();
+        while let Some((_, packet)) = next_packet(&mut stream) {
+            said.push(packet);
+        }
+        let last = said.last().map(Vec::as_slice).unwrap_or_default();
+        let denied = last.starts_with(b"\xff\x15\x04#28000") && String::from_utf8_lossy(last).contains("reserved account");
+        assert!(last == BAD_HANDSHAKE || denied, "{sequence}: {said:?}");
+    }
+    // Behind the answer the engine asked for, and instead of it with another number.
+    for (answers, sequence) in [(true, 0), (true, 4), (true, 5), (false, 0), (false, 2), (false, 4)] {
+        let mut stream = greeted(&bench);
+        stream.write_all(&login("edith", "mysql_native_password")).unwrap();
+        let (asked, payload) = next_packet(&mut stream).unwrap();
+        assert_eq!((asked, payload[0]), (2, 0xfe));
+        let answer = if answers { packet(3, &[7; 64]) } else { Vec::new() };
+        stream.write_all(&[answer, change_user(sequence, "root", 45)].concat()).unwrap();
+        let mut last = Vec::new();
+        while let Some((_, packet)) = next_packet(&mut stream) {
+            last = packet;
+        }
+        // The answer is wrong, which the engine may say first.
+        let words = String::from_utf8_lossy(&last);
+        assert!(last == BAD_HANDSHAKE || answers && words.contains("Access denied for user 'edith'"), "{answers} {sequence}: {words}");
+    }
+    bench.gateway.wait_until_empty(&bench.file.cluster);
+    assert_eq!(bench.sql("edith", PLAIN, "select 1").out, "1");
+}
+
+#[test]
+fn changing_the_user_in_a_character_set_that_spells_names_differently_is_denied() {
+    let bench = bench();
+    for (user, character_set, denied) in [("@0072oot", 17, true), ("nopass", 17, true), ("nopass", 45, false)] {
+        let mut stream = greeted(&bench);
+        stream.write_all(&login("nopass", "mysql_native_password")).unwrap();
+        assert_eq!(next_packet(&mut stream).unwrap().1[0], 0);
+        stream.write_all(&change_user(0, user, character_set)).unwrap();
+        let (mut sequence, mut said) = next_packet(&mut stream).unwrap();
+        if !denied && said[0] == 0xfe {
+            stream.write_all(&packet(sequence + 1, b"")).unwrap();
+            (sequence, said) = next_packet(&mut stream).unwrap();
+        }
+        let words = String::from_utf8_lossy(&said);
+        assert_eq!((said[0] == 0xff && words.contains("reserved account"), said[0] == 0), (denied, !denied), "{sequence} {words}");
+        assert!(!denied || next_packet(&mut stream).is_none());
+    }
+}
+
+#[test]
+fn the_administrator_of_this_host_is_reserved_too() {
+    let files = Files::new();
+    let file = endpoint_file(EngineName::MariaDb, fresh_address(3306), &mariadb().socket);
+    let options = moorage_gateway::Options { administrator: Some("alice".to_owned()), ..moorage_gateway::Options::default() };
+    let gateway = Gateway::start_with(&files, options);
+    gateway.put(&files, &file);
+    let certificates = files.certificates(file.listen);
+    let bench = Bench { gateway, file, certificates, files };
+    assert!(bench.sql("alice", PLAIN, "select 1").err.contains("Access denied for user 'alice'@'127.0.0.1' (using password: YES)"));
+    let mut stream = greeted(&bench);
+    stream.write_all(&login("nopass", "mysql_native_password")).unwrap();
+    assert_eq!(next_packet(&mut stream).unwrap().1[0], 0);
+    stream.write_all(&change_user(0, "alice", 45)).unwrap();
+    assert!(String::from_utf8_lossy(&next_packet(&mut stream).unwrap().1).contains("reserved account"));
 }
 
 #[test]

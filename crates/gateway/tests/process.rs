@@ -28,7 +28,7 @@ const DIRECTORY: &str = "MOORAGE_TEST_GATEWAY_DIRECTORY";
 fn gateway_process() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         let directory = Path::new(&directory);
-        assert_eq!(moorage_gateway::main(directory, &directory.join("control")), ExitCode::SUCCESS);
+        assert_eq!(moorage_gateway::main(directory, &directory.join("control"), moorage_gateway::Options::default()), ExitCode::SUCCESS);
     }
 }
 

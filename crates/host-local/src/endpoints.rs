@@ -21,6 +21,8 @@ use tokio::net::UnixStream;
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Longest log of the gateway, and what is kept of a longer one.
+const LONGEST_LOG: (u64, u64) = (16 << 20, 2 << 20);
 /// Longest answer of the gateway.
 const LONGEST_ANSWER: u64 = 4 << 20;
 
@@ -29,6 +31,9 @@ fn endpoints(machine: &Machine) -> PathBuf {
 }
 fn tls(machine: &Machine) -> PathBuf {
     machine.gateway().join("tls")
+}
+fn log_of_gateway(machine: &Machine) -> PathBuf {
+    machine.gateway().join("logs").join("gateway.log")
 }
 fn endpoint_file(machine: &Machine, cluster: &ClusterId) -> PathBuf {
     endpoints(machine).join(format!("{cluster}.json"))
@@ -54,6 +59,8 @@ pub(crate) fn write_gateway_wish(machine: &Machine) -> HostResult<u64> {
         ensure_directory(&own, if account.is_some() { 0o711 } else { 0o700 }, None)?;
         ensure_directory(&endpoints(machine), shared, readers)?;
         ensure_directory(&tls(machine), 0o700, account)?;
+        // The gateway could not make a directory here itself.
+        ensure_directory(&own.join("accepted"), 0o700, account)?;
         ensure_directory(&own.join("logs"), 0o700, account)?;
         ensure_directory(&machine.run, if account.is_some() { 0o711 } else { 0o700 }, None)?;
         ensure_directory(&machine.run.join("gateway"), shared, account)
@@ -63,16 +70,20 @@ pub(crate) fn write_gateway_wish(machine: &Machine) -> HostResult<u64> {
     argv.push(String::from("gateway"));
     argv.push(own.display().to_string());
     argv.push(machine.control_of_gateway().display().to_string());
+    argv.push(String::from("--administrator"));
+    argv.push(machine.administrator.clone());
+    let logging = ["MOORAGE_LOG", "MOORAGE_LOG_FORMAT"];
+    let logging = logging.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
     let process = ProcessFile {
         version: VERSION,
         name: String::from("gateway"),
         cluster: None,
         program: machine.options.program.clone(),
         argv,
-        environment: Vec::new(),
+        environment: logging,
         working_directory: own.clone(),
         account,
-        log: Some(own.join("logs").join("gateway.log")),
+        log: Some(log_of_gateway(machine)),
         groups: machine.groups.plan("gateway", 0, 0),
         own_network: false,
         restart: RestartRule::Always,
@@ -85,14 +96,25 @@ pub(crate) fn write_gateway_wish(machine: &Machine) -> HostResult<u64> {
     instances::want_running(&machine.shim_of_gateway(), &process, 0)
 }
 
+/// Makes sure the gateway's log is not too long; whether it was.
+pub(crate) fn bound_log(machine: &Machine) -> io::Result<bool> {
+    files::shorten(&log_of_gateway(machine), LONGEST_LOG.0, LONGEST_LOG.1)
+}
+
 /// Writes an endpoint's files if anything about it changed; returns the generation to be acknowledged.
 pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResult<u64> {
     let writing = "write an endpoint's file";
+    let path = endpoint_file(machine, &wish.cluster);
+    let before: Option<EndpointFile> = files::read_json(&path).doing(writing)?;
     let paths = tls_files(machine, &wish.cluster);
     let new_tls = match &wish.tls {
         Some(given) => write_tls(machine, &paths, given).doing("write an endpoint's certificate")?,
         None => false,
     };
+    let tls = there(&paths).doing(writing)?.then_some(paths);
+    if tls.is_none() && before.as_ref().is_some_and(|before| before.tls.is_some()) {
+        return Err(certificate_lost());
+    }
     let primary = match &wish.primary {
         Some(instance) => {
             let socket = machine.shim_of(instance).process().doing(writing)?.and_then(|process| process.socket);
@@ -102,8 +124,6 @@ pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResu
         }
         None => None,
     };
-    let path = endpoint_file(machine, &wish.cluster);
-    let before: Option<EndpointFile> = files::read_json(&path).doing(writing)?;
     let generation = before.as_ref().map_or(0, |file| file.generation);
     let file = EndpointFile {
         version: endpoint_file::VERSION,
@@ -112,7 +132,7 @@ pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResu
         engine: wish.engine,
         listen: SocketAddr::V4(wish.listen),
         allow: wish.allow.clone(),
-        tls: paths.key.exists().then_some(paths),
+        tls,
         tls_required: false,
         most_connections: wish.most_connections,
         term: wish.term,
@@ -126,6 +146,39 @@ pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResu
     let readers = machine.gateway_account.map(|account| Account { uid: 0, gid: account.gid });
     files::replace(&path, &bytes, if readers.is_some() { 0o640 } else { 0o600 }, readers, Durability::Durable).doing(writing)?;
     Ok(file.generation)
+}
+
+/// Whether certificate and key are both there.
+fn there(paths: &TlsFiles) -> io::Result<bool> {
+    Ok(paths.certificate.try_exists()? && paths.key.try_exists()?)
+}
+
+fn certificate_lost() -> HostError {
+    Problem::new(ProblemCode::HostFailed, "The certificate of the endpoint is lost.")
+        .detail("The endpoint is served with TLS, and the file of its certificate or of its key is gone from this host.")
+        .hint("Give the endpoint a new certificate; until then it stays as it is and is never served without TLS.")
+        .into()
+}
+
+/// The certificate in force of a cluster's endpoint, without its chain; none when there is none or it is lost.
+pub(crate) fn certificate(machine: &Machine, cluster: &ClusterId) -> HostResult<Option<String>> {
+    let reading = "read an endpoint's certificate";
+    let file: Option<EndpointFile> = files::read_json(&endpoint_file(machine, cluster)).doing(reading)?;
+    let Some(paths) = file.and_then(|file| file.tls) else { return Ok(None) };
+    if !there(&paths).doing(reading)? {
+        return Ok(None);
+    }
+    let chain = std::fs::read_to_string(&paths.certificate).doing(reading)?;
+    Ok(leaf(&chain).map(str::to_owned))
+}
+
+/// The first certificate of a PEM chain.
+fn leaf(chain: &str) -> Option<&str> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let start = chain.find("-----BEGIN CERTIFICATE-----")?;
+    let end = start + chain[start..].find(END)? + END.len();
+    let newline = chain[end..].starts_with('\n');
+    Some(&chain[start..end + usize::from(newline)])
 }
 
 /// Writes certificate and key where they differ; whether they did. They have to be there before a file names them.
@@ -156,7 +209,7 @@ pub(crate) fn remove_endpoint(machine: &Machine, cluster: &ClusterId) -> HostRes
 }
 
 /// Asks the gateway one thing.
-async fn ask_once(control: &Path, ask: &GatewayAsk) -> io::Result<GatewayAnswer> {
+pub(crate) async fn ask_once(control: &Path, ask: &GatewayAsk, limit: Duration) -> io::Result<GatewayAnswer> {
     let conversation = async {
         let mut stream = UnixStream::connect(control).await?;
         let mut line = serde_json::to_vec(ask)?;
@@ -169,7 +222,7 @@ async fn ask_once(control: &Path, ask: &GatewayAsk) -> io::Result<GatewayAnswer>
         }
         Ok(serde_json::from_str(&answer)?)
     };
-    match tokio::time::timeout(ANSWER, conversation).await {
+    match tokio::time::timeout(limit, conversation).await {
         Ok(answer) => answer,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the gateway did not answer in time")),
     }
@@ -180,7 +233,7 @@ pub(crate) async fn ask(machine: &Machine, ask: &GatewayAsk) -> HostResult<Gatew
     let control = machine.control_of_gateway();
     let until = Instant::now() + PATIENCE;
     loop {
-        match ask_once(&control, ask).await {
+        match ask_once(&control, ask, ANSWER).await {
             Ok(answer) => return Ok(answer),
             Err(error) if Instant::now() >= until || error.kind() == io::ErrorKind::TimedOut => return Err(unavailable(error)),
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,

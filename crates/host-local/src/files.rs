@@ -152,25 +152,27 @@ pub(crate) fn names(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Opens a log that somebody else may have replaced: only a plain file, never through a link, never waiting for a pipe.
-fn open_log(path: &Path) -> io::Result<Option<File>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+/// Opens a log that somebody else may have replaced: only a plain file that has no other name, never through a link, never
+/// waiting for a pipe.
+fn open_log(path: &Path, access: OFlags) -> io::Result<Option<File>> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(descriptor) => File::from(descriptor),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    Ok(file.metadata()?.is_file().then_some(file))
+    let found = file.metadata()?;
+    Ok((found.is_file() && found.nlink() == 1).then_some(file))
 }
 
 /// Length of a log, zero when there is none.
 pub(crate) fn log_length(path: &Path) -> u64 {
-    open_log(path).ok().flatten().and_then(|file| file.metadata().ok()).map_or(0, |found| found.len())
+    open_log(path, OFlags::RDONLY).ok().flatten().and_then(|file| file.metadata().ok()).map_or(0, |found| found.len())
 }
 
 /// The end of a log in whole lines: at most `most` bytes, nothing before `from`.
 pub(crate) fn tail(path: &Path, from: u64, most: u64) -> io::Result<String> {
-    let Some(mut file) = open_log(path)? else { return Ok(String::new()) };
+    let Some(mut file) = open_log(path, OFlags::RDONLY)? else { return Ok(String::new()) };
     let length = file.metadata()?.len();
     let from = if from > length { 0 } else { from };
     let start = from.max(length.saturating_sub(most));
@@ -197,11 +199,8 @@ pub(crate) fn shorten(path: &Path, most: u64, keep: u64) -> io::Result<bool> {
         return Ok(false);
     }
     let last = tail(path, 0, keep)?;
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Ok(false);
-    }
+    // Looked at again: it may be another file by now.
+    let Some(mut file) = open_log(path, OFlags::WRONLY | OFlags::APPEND)? else { return Ok(false) };
     file.set_len(0)?;
     file.write_all(last.as_bytes())?;
     Ok(true)
@@ -260,6 +259,21 @@ mod tests {
         let link = room.path().join("link");
         std::os::unix::fs::symlink(&log, &link).expect("linked");
         assert!(!shorten(&link, 1, 1).expect("left alone"));
+    }
+
+    #[test]
+    fn a_log_that_is_another_name_of_a_file_is_neither_read_nor_shortened() {
+        let room = tempfile::tempdir().expect("a directory");
+        let (secret, log) = (room.path().join("secret"), room.path().join("log"));
+        std::fs::write(&secret, "somebody else's\n".repeat(100)).expect("written");
+        std::fs::hard_link(&secret, &log).expect("linked");
+        assert_eq!(log_length(&log), 0);
+        assert_eq!(tail(&log, 0, 100).expect("looked at"), "");
+        assert!(!shorten(&log, 10, 1).expect("left alone"));
+        std::fs::remove_file(&log).expect("removed");
+        std::fs::create_dir(&log).expect("made");
+        assert_eq!(tail(&log, 0, 100).expect("looked at"), "");
+        assert_eq!(std::fs::metadata(&secret).expect("there").len(), 1_600);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::endpoints;
 use crate::files;
+use crate::gateway_watch;
 use crate::identity::boot;
 use crate::instances;
 use crate::machine::{LocalHostOptions, Machine};
-use crate::problems::{Doing, blocking};
+use crate::problems::{Doing, blocking, until_done};
 use crate::shim::protocol::{ShimDirectory, Want};
 use crate::shims::Shims;
 use crate::terms::Terms;
@@ -47,11 +48,13 @@ pub struct LocalHost {
     /// Held while files of the gateway are written.
     gateway_files: tokio::sync::Mutex<()>,
     listener: AbortHandle,
+    gateway_watch: AbortHandle,
 }
 
 impl Drop for LocalHost {
     fn drop(&mut self) {
         self.listener.abort();
+        self.gateway_watch.abort();
     }
 }
 
@@ -69,6 +72,7 @@ impl LocalHost {
         let listener = listen(&machine, changes.clone())?;
         let shims = Shims::new(machine.options.program.clone(), changes.clone());
         let volumes = Volumes::new(Arc::clone(&machine), changes.clone());
+        let gateway_watch = tokio::spawn(gateway_watch::watch(Arc::clone(&machine))).abort_handle();
         let host = Arc::new(Self {
             machine,
             terms,
@@ -78,6 +82,7 @@ impl LocalHost {
             locks: Mutex::default(),
             gateway_files: tokio::sync::Mutex::default(),
             listener,
+            gateway_watch,
         });
         host.adopt().await?;
         Ok(host)
@@ -250,6 +255,9 @@ impl Host for LocalHost {
     async fn ensure_spares(&self, template: &TemplateSpec, count: usize) -> HostResult<usize> {
         self.volumes.ensure_spares(template, count).await
     }
+    async fn ensure_only_templates(&self, keep: &[String]) -> HostResult<Vec<String>> {
+        self.volumes.ensure_only_templates(keep).await
+    }
     async fn ensure_volume(&self, wish: &VolumeWish) -> HostResult<VolumeState> {
         let _one = self.lock(&wish.instance).await;
         self.volumes.ensure(wish).await
@@ -281,113 +289,144 @@ impl Host for LocalHost {
     }
 
     async fn ensure_stopped(&self, instance: &InstanceId, cluster: &ClusterId, term: u64) -> HostResult<StopState> {
-        self.raise(cluster, term).await?;
-        let directory = self.machine.shim_of(instance);
-        let sequence = {
-            let _one = self.lock(instance).await;
-            let here = directory.clone();
-            blocking(move || instances::want_ended(&here, Want::Stop, Some(term))).await?
-        };
-        let Some(sequence) = sequence else { return Ok(StopState::Stopped) };
-        self.carry_out(&directory, Change::Instance(instance.clone()), sequence, STOP_PATIENCE).await?;
-        Ok(if self.observe(&directory).await? == ProcessState::Stopped { StopState::Stopped } else { StopState::Stopping })
+        until_done(async {
+            self.raise(cluster, term).await?;
+            let directory = self.machine.shim_of(instance);
+            let sequence = {
+                let _one = self.lock(instance).await;
+                let here = directory.clone();
+                blocking(move || instances::want_ended(&here, Want::Stop, Some(term))).await?
+            };
+            let Some(sequence) = sequence else { return Ok(StopState::Stopped) };
+            self.carry_out(&directory, Change::Instance(instance.clone()), sequence, STOP_PATIENCE).await?;
+            Ok(if self.observe(&directory).await? == ProcessState::Stopped { StopState::Stopped } else { StopState::Stopping })
+        })
+        .await
     }
 
     async fn fence(&self, instance: &InstanceId, cluster: &ClusterId, term: u64) -> HostResult<()> {
-        self.raise(cluster, term).await?;
-        let directory = self.machine.shim_of(instance);
-        let sequence = {
-            let _one = self.lock(instance).await;
-            let here = directory.clone();
-            blocking(move || {
-                let Some(sequence) = instances::want_ended(&here, Want::Fenced, Some(term))? else { return Ok(None) };
-                // Without waiting for the shim, which may be dead. Nobody can enter the group any more.
-                let empty = here.group().and_then(|group| group.end(Duration::from_secs(10))).doing("fence an instance")?;
-                if empty { Ok(Some(sequence)) } else { Err(not_yet_dead()) }
-            })
-            .await?
-        };
-        if let Some(sequence) = sequence {
-            // The fence holds already; this only brings the record in order.
-            let recorded = self.carry_out(&directory, Change::Instance(instance.clone()), sequence, Duration::from_secs(1)).await;
-            if !matches!(recorded, Ok(true)) {
-                tracing::warn!(%instance, "an instance is fenced, but its shim has not recorded it yet");
+        until_done(async {
+            self.raise(cluster, term).await?;
+            let directory = self.machine.shim_of(instance);
+            let sequence = {
+                let _one = self.lock(instance).await;
+                let here = directory.clone();
+                blocking(move || {
+                    let Some(sequence) = instances::want_ended(&here, Want::Fenced, Some(term))? else { return Ok(None) };
+                    // Without waiting for the shim, which may be dead. Nobody can enter the group any more.
+                    let empty = here.group().and_then(|group| group.end(Duration::from_secs(10))).doing("fence an instance")?;
+                    if empty { Ok(Some(sequence)) } else { Err(not_yet_dead()) }
+                })
+                .await?
+            };
+            if let Some(sequence) = sequence {
+                // The fence holds already; this only brings the record in order.
+                let recorded = self.carry_out(&directory, Change::Instance(instance.clone()), sequence, Duration::from_secs(1)).await;
+                if !matches!(recorded, Ok(true)) {
+                    tracing::warn!(%instance, "an instance is fenced, but its shim has not recorded it yet");
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 
     async fn kill_hung(&self, instance: &InstanceId, reason: &str) -> HostResult<()> {
-        let (directory, reason) = (self.machine.shim_of(instance), reason.to_owned());
-        blocking(move || instances::kill_hung(&directory, &reason).doing("kill a hung engine")).await
+        until_done(async {
+            let (directory, reason) = (self.machine.shim_of(instance), reason.to_owned());
+            blocking(move || instances::kill_hung(&directory, &reason).doing("kill a hung engine")).await
+        })
+        .await
     }
 
     async fn ensure_endpoint(&self, wish: &EndpointWish) -> HostResult<EndpointState> {
-        self.raise(&wish.cluster, wish.term).await?;
-        let (gateway, generation) = {
+        until_done(async {
+            self.raise(&wish.cluster, wish.term).await?;
+            let (gateway, generation) = {
+                let _one = self.gateway_files.lock().await;
+                let (machine, terms, wish) = (Arc::clone(&self.machine), Arc::clone(&self.terms), wish.clone());
+                // Asked again under the lock: the file of a higher term may have been written meanwhile.
+                blocking(move || {
+                    terms.raise(&wish.cluster, wish.term)?;
+                    let gateway = endpoints::write_gateway_wish(&machine)?;
+                    Ok((gateway, endpoints::write_endpoint(&machine, &wish)?))
+                })
+                .await?
+            };
+            self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, gateway, SHIM_PATIENCE).await?;
+            endpoints::apply(&self.machine, &wish.cluster, generation).await
+        })
+        .await
+    }
+
+    async fn endpoint_certificate(&self, cluster: &ClusterId) -> HostResult<Option<String>> {
+        until_done(async {
+            // Not while certificate and key are being replaced.
             let _one = self.gateway_files.lock().await;
-            let (machine, terms, wish) = (Arc::clone(&self.machine), Arc::clone(&self.terms), wish.clone());
-            // Asked again under the lock: the file of a higher term may have been written meanwhile.
-            blocking(move || {
-                terms.raise(&wish.cluster, wish.term)?;
-                let gateway = endpoints::write_gateway_wish(&machine)?;
-                Ok((gateway, endpoints::write_endpoint(&machine, &wish)?))
-            })
-            .await?
-        };
-        self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, gateway, SHIM_PATIENCE).await?;
-        endpoints::apply(&self.machine, &wish.cluster, generation).await
+            let (machine, cluster) = (Arc::clone(&self.machine), cluster.clone());
+            blocking(move || endpoints::certificate(&machine, &cluster)).await
+        })
+        .await
     }
 
     async fn ensure_gateway(&self) -> HostResult<()> {
-        let sequence = {
-            let _one = self.gateway_files.lock().await;
-            let machine = Arc::clone(&self.machine);
-            blocking(move || endpoints::write_gateway_wish(&machine)).await?
-        };
-        self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, sequence, SHIM_PATIENCE).await?;
-        endpoints::ask(&self.machine, &GatewayAsk::Status).await.map(drop)
+        until_done(async {
+            let sequence = {
+                let _one = self.gateway_files.lock().await;
+                let machine = Arc::clone(&self.machine);
+                blocking(move || endpoints::write_gateway_wish(&machine)).await?
+            };
+            self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, sequence, SHIM_PATIENCE).await?;
+            endpoints::ask(&self.machine, &GatewayAsk::Status).await.map(drop)
+        })
+        .await
     }
 
     async fn ensure_instance_absent(&self, instance: &InstanceId) -> HostResult<()> {
-        self.volumes.forget(instance);
-        let directory = self.machine.shim_of(instance);
-        let cluster = {
-            let _one = self.lock(instance).await;
-            let (machine, here, own) = (Arc::clone(&self.machine), directory.clone(), instance.clone());
-            let cluster = blocking(move || {
-                let cluster = here.process().doing("remove an instance")?.and_then(|process| process.cluster);
-                instances::want_ended(&here, Want::Fenced, None)?;
-                Ok(cluster)
-            })
-            .await?;
-            self.shims.forget(&directory);
-            directory.kick();
-            blocking(move || instances::remove(&machine, &own)).await?;
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            // Only where nobody else waits for it: the map and this call hold one each.
-            if locks.get(instance).is_some_and(|lock| Arc::strong_count(lock) <= 2) {
-                locks.remove(instance);
+        until_done(async {
+            self.volumes.forget(instance);
+            let directory = self.machine.shim_of(instance);
+            let cluster = {
+                let _one = self.lock(instance).await;
+                let (machine, here, own) = (Arc::clone(&self.machine), directory.clone(), instance.clone());
+                let cluster = blocking(move || {
+                    let cluster = here.process().doing("remove an instance")?.and_then(|process| process.cluster);
+                    instances::want_ended(&here, Want::Fenced, None)?;
+                    Ok(cluster)
+                })
+                .await?;
+                self.shims.forget(&directory);
+                directory.kick();
+                blocking(move || instances::remove(&machine, &own)).await?;
+                let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+                // Only where nobody else waits for it: the map and this call hold one each.
+                if locks.get(instance).is_some_and(|lock| Arc::strong_count(lock) <= 2) {
+                    locks.remove(instance);
+                }
+                cluster
+            };
+            match cluster {
+                Some(cluster) => self.retire_if_gone(&cluster).await,
+                None => Ok(()),
             }
-            cluster
-        };
-        match cluster {
-            Some(cluster) => self.retire_if_gone(&cluster).await,
-            None => Ok(()),
-        }
+        })
+        .await
     }
 
     async fn ensure_endpoint_absent(&self, cluster: &ClusterId) -> HostResult<()> {
-        {
-            let _one = self.gateway_files.lock().await;
-            let (machine, gone) = (Arc::clone(&self.machine), cluster.clone());
-            blocking(move || endpoints::remove_endpoint(&machine, &gone)).await?;
-        }
-        // Also when there was no file: an earlier call may have ended before the gateway was told.
-        if self.machine.gateway().is_dir() {
-            endpoints::close(&self.machine, cluster).await?;
-        }
-        self.retire_if_gone(cluster).await
+        until_done(async {
+            {
+                let _one = self.gateway_files.lock().await;
+                let (machine, gone) = (Arc::clone(&self.machine), cluster.clone());
+                blocking(move || endpoints::remove_endpoint(&machine, &gone)).await?;
+            }
+            // Also when there was no file: an earlier call may have ended before the gateway was told.
+            if self.machine.gateway().is_dir() {
+                endpoints::close(&self.machine, cluster).await?;
+            }
+            self.retire_if_gone(cluster).await
+        })
+        .await
     }
 
     async fn inventory(&self) -> HostResult<Inventory> {

@@ -7,6 +7,7 @@ mod cgroups;
 pub mod debian;
 mod endpoints;
 mod files;
+mod gateway_watch;
 mod group;
 mod host;
 pub mod identity;
@@ -22,6 +23,6 @@ mod volumes;
 
 pub use files::Account;
 pub use host::LocalHost;
-pub use machine::{FindInstallations, LocalHostOptions};
+pub use machine::{FindInstallations, GatewayPatience, LocalHostOptions};
 pub use shim::{exec_main, shim_main};
 pub use stop::{Stopped, stop_all};

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Looks for engine versions, afresh at every call.
 pub type FindInstallations = Arc<dyn Fn() -> BoxFuture<'static, HostResult<Vec<Installation>>> + Send + Sync>;
@@ -42,6 +43,25 @@ pub struct LocalHostOptions {
     pub run_dir: Option<PathBuf>,
     /// Finds engine versions.
     pub installations: FindInstallations,
+    /// When a gateway counts as hung.
+    pub gateway_patience: GatewayPatience,
+}
+
+/// When a gateway that runs and does not answer is killed, so that another one takes its place.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayPatience {
+    /// How often it is asked.
+    pub ask_every: Duration,
+    /// How long an answer may take.
+    pub answer: Duration,
+    /// So many silences in a row are too many.
+    pub silences: u32,
+}
+
+impl Default for GatewayPatience {
+    fn default() -> Self {
+        Self { ask_every: Duration::from_secs(5), answer: Duration::from_secs(5), silences: 3 }
+    }
 }
 
 impl LocalHostOptions {
@@ -57,6 +77,7 @@ impl LocalHostOptions {
             volume_driver: None,
             run_dir: None,
             installations: Arc::new(|| Box::pin(async { Ok(Vec::new()) })),
+            gateway_patience: GatewayPatience::default(),
         }
     }
 }

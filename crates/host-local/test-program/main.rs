@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match arguments.iter().map(|argument| argument.as_path()).collect::<Vec<_>>().as_slice() {
         [command, directory] if command.as_os_str() == "shim" => moorage_host_local::shim_main(directory),
         [command, directory] if command.as_os_str() == "exec" => moorage_host_local::exec_main(directory),
-        [command, directory, control] if command.as_os_str() == "gateway" => match gateway(directory, control) {
+        [command, directory, control, ..] if command.as_os_str() == "gateway" => match gateway(directory, control) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let _ = writeln!(std::io::stderr(), "gateway: {error}");

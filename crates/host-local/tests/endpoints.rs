@@ -7,7 +7,7 @@ use moorage_domain::ProblemCode;
 use moorage_domain::endpoint_file::EndpointFile;
 use moorage_host::contract::{Subject, script_engine, small_template, until};
 use moorage_host::{EndpointState, EndpointWish, Host};
-use moorage_host_local::LocalHost;
+use moorage_host_local::{GatewayPatience, LocalHost};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -64,6 +64,55 @@ async fn the_generation_grows_only_with_a_change() {
     let renewed = EndpointWish { tls: wish.tls.map(|tls| moorage_host::TlsPem { certificate: String::from("new"), ..tls }), ..wider };
     host.ensure_endpoint(&renewed).await.expect("applied");
     assert_eq!(read(&bench, &subject).generation, 3, "a renewed certificate has to be read");
+}
+
+#[tokio::test]
+async fn a_lost_certificate_is_told_and_never_replaced_by_no_certificate() {
+    let bench = Bench::new();
+    let host = bench.host().await;
+    let subject = subject_with_process(&host).await;
+    assert_eq!(host.endpoint_certificate(&subject.cluster).await.expect("asked"), None);
+    let leaf = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let chain = format!("{leaf}{}", leaf.replace("AAAA", "BBBB"));
+    let tls = moorage_host::TlsPem { certificate: chain, key: String::from("key") };
+    let wish = EndpointWish { tls: Some(tls), ..subject.endpoint(free(), 1) };
+    host.ensure_endpoint(&wish).await.expect("applied");
+    assert_eq!(host.endpoint_certificate(&subject.cluster).await.expect("asked").as_deref(), Some(leaf));
+    let files = read(&bench, &subject).tls.expect("served with TLS");
+    for lost in [&files.key, &files.certificate] {
+        std::fs::remove_file(lost).expect("removed");
+        assert_eq!(host.endpoint_certificate(&subject.cluster).await.expect("asked"), None);
+        let error = host.ensure_endpoint(&EndpointWish { tls: None, ..wish.clone() }).await.expect_err("refused");
+        assert_eq!(error.problem.code, ProblemCode::HostFailed);
+        assert!(error.problem.message.contains("certificate of the endpoint is lost"), "{error:?}");
+        assert!(read(&bench, &subject).tls.is_some());
+        assert_eq!(host.ensure_endpoint(&wish).await.expect("given again"), EndpointState::Serving);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_is_replaced() {
+    let mut bench = Bench::new();
+    let short = Duration::from_millis(100);
+    bench.options.gateway_patience = GatewayPatience { ask_every: short, answer: short * 3, silences: 3 };
+    let host = bench.host().await;
+    host.ensure_gateway().await.expect("it runs");
+    let before = gateway_pid(&bench);
+    let pid = rustix::process::Pid::from_raw(before.cast_signed()).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
+    until("another one runs", async || gateway_pid(&bench) != before && host.ensure_gateway().await.is_ok()).await;
+    assert!(!lives(before));
+}
+
+#[tokio::test]
+async fn the_log_of_the_gateway_does_not_grow_for_ever() {
+    let mut bench = Bench::new();
+    bench.options.gateway_patience.ask_every = Duration::from_millis(50);
+    let host = bench.host().await;
+    host.ensure_gateway().await.expect("it runs");
+    let log = bench.data().join("gateway/logs/gateway.log");
+    std::fs::write(&log, "a line of the gateway\n".repeat(1 << 20)).expect("written");
+    until("it is shorter", async || std::fs::metadata(&log).is_ok_and(|found| (1..=2 << 20).contains(&found.len()))).await;
 }
 
 #[tokio::test]

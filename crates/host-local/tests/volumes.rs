@@ -145,6 +145,83 @@ async fn a_claim_that_was_interrupted_is_completed_by_the_next_call() {
     }
 }
 
+fn listed(directory: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(directory).expect("listed").map(|entry| entry.expect("one").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn templates_that_are_not_kept_go_with_their_spares_and_come_back_when_they_are_asked_for() {
+    let bench = Bench::new();
+    let host = bench.host().await;
+    for key in ["old", "new"] {
+        assert_eq!(host.ensure_spares(&small_template(key), 2).await.expect("made"), 2);
+    }
+    let subject = Subject::new(&*host).with_volume(&*host, &small_template("old")).await;
+    let identity = host.place(&subject.instance).volume.join("identity");
+    let keep = [String::from("new")];
+    assert_eq!(host.ensure_only_templates(&keep).await.expect("removed"), ["old"]);
+    assert_eq!(host.ensure_only_templates(&keep).await.expect("nothing to do"), [""; 0]);
+    for directory in ["templates", "spares"] {
+        assert_eq!(listed(&bench.data().join(directory)), ["new"], "{directory}");
+    }
+    assert_eq!(listed(&bench.data().join("spares/new")).len(), 2);
+    assert!(listed(&bench.data().join("work")).is_empty());
+    assert!(identity.exists(), "what an instance has is its own");
+    assert_eq!(host.ensure_volume(&subject.volume(&small_template("old"))).await.expect("there"), VolumeState::Ready { from_spare: true });
+    let another = Subject::new(&*host).with_volume(&*host, &small_template("old")).await;
+    assert!(host.place(&another.instance).volume.join("identity").exists());
+}
+
+#[tokio::test]
+async fn a_template_that_an_instance_waits_for_is_not_removed() {
+    let bench = Bench::new();
+    let host = bench.host().await;
+    let gate = bench.data().join("gate");
+    let script = format!("until [ -e '{}' ]; do sleep 0.01; done; echo made > '{{volume}}'/identity", gate.display());
+    let template = TemplateSpec { key: String::from("slow"), make: vec![program(&script, 30)], personalise: Vec::new() };
+    let subject = Subject::new(&*host);
+    assert_eq!(host.ensure_volume(&subject.volume(&template)).await.expect("it begins"), VolumeState::Preparing);
+    assert_eq!(host.ensure_only_templates(&[]).await.expect("nothing to remove"), [""; 0]);
+    std::fs::write(&gate, "").expect("opened");
+    let spares = bench.data().join("spares/slow");
+    until("the spare waits", async || std::fs::read_dir(&spares).is_ok_and(|mut spares| spares.next().is_some())).await;
+    assert_eq!(host.ensure_only_templates(&[]).await.expect("it is awaited"), [""; 0]);
+    assert!(matches!(host.ensure_volume(&subject.volume(&template)).await.expect("taken"), VolumeState::Ready { .. }));
+    until("it can be removed", async || host.ensure_only_templates(&[]).await.expect("removed") == ["slow"]).await;
+    assert!(host.place(&subject.instance).volume.join("identity").exists());
+}
+
+#[tokio::test]
+async fn volumes_are_whole_while_their_template_is_removed_again_and_again() {
+    let bench = Bench::new();
+    let host = bench.host().await;
+    let template = small_template("small");
+    let claims = futures::future::join_all((0..8).map(|_| async {
+        let subject = Subject::new(&*host);
+        until("the volume is ready", async || {
+            matches!(host.ensure_volume(&subject.volume(&template)).await.expect("no failure"), VolumeState::Ready { .. })
+        })
+        .await;
+        let volume = host.place(&subject.instance).volume;
+        assert!(volume.join("identity").exists(), "half a volume");
+        host.ensure_spares(&template, 1).await.expect("made");
+    }));
+    let removals = async {
+        loop {
+            host.ensure_only_templates(&[]).await.expect("removed");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::select! {
+        _ = claims => {}
+        () = removals => {}
+    }
+    assert_eq!(listed(&bench.data().join("instances")).len(), 8);
+}
+
 #[tokio::test]
 async fn another_tenant_reads_neither_volume_nor_socket_nor_log_nor_configuration() {
     let bench = Bench::new();

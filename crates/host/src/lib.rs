@@ -203,6 +203,9 @@ pub trait Host: Send + Sync {
     async fn installations(&self) -> HostResult<Vec<Installation>>;
     /// Makes sure `count` spare volumes of this template wait; returns how many do. Slow: a template may have to be made.
     async fn ensure_spares(&self, template: &TemplateSpec, count: usize) -> HostResult<usize>;
+    /// Makes sure that only templates with these keys are kept, and only their spares; one that somebody waits for or is making
+    /// right now stays. Safe beside anything else: what is asked for afterwards is made anew. The keys that were removed.
+    async fn ensure_only_templates(&self, keep: &[String]) -> HostResult<Vec<String>>;
     /// Makes sure the volume is there. Takes a spare when one waits; else starts making it and says `Preparing`.
     async fn ensure_volume(&self, wish: &VolumeWish) -> HostResult<VolumeState>;
     /// Makes sure the process runs (or its shim is about to start it again); a running one is left alone. Returns at once,
@@ -219,6 +222,9 @@ pub trait Host: Send + Sync {
     async fn kill_hung(&self, instance: &InstanceId, reason: &str) -> HostResult<()>;
     /// Makes sure the endpoint is as wished and acknowledged by the gateway.
     async fn ensure_endpoint(&self, wish: &EndpointWish) -> HostResult<EndpointState>;
+    /// The certificate in force of a cluster's endpoint, in PEM and without its chain; none when there is no endpoint or its
+    /// files are lost, so that a new certificate has to be given.
+    async fn endpoint_certificate(&self, cluster: &ClusterId) -> HostResult<Option<String>>;
     /// Makes sure the gateway runs.
     async fn ensure_gateway(&self) -> HostResult<()>;
     /// Fences the instance and removes its volume, directories and groups.

@@ -5,6 +5,7 @@
 
 pub mod provision;
 pub mod recover;
+pub mod renew_certificate;
 pub mod restart;
 pub mod serving;
 pub mod set_allow_list;
@@ -27,4 +28,5 @@ pub fn all() -> Registry<World> {
         .with(recover::Recover)
         .with(terminate::Terminate)
         .with(set_allow_list::SetAllowList)
+        .with(renew_certificate::RenewCertificate)
 }

@@ -1,7 +1,8 @@
 //! `cluster.provision`: from a row to a database that users connect to.
 
 use crate::serving::{self, Answer, Lead};
-use crate::world::{World, engine_failed, host_failed, store_failed};
+use crate::start;
+use crate::world::{World, engine_failed, host_failed, insist, store_failed};
 use async_trait::async_trait;
 use moorage_domain::cluster::Cluster;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
@@ -46,6 +47,9 @@ steps! {
 /// Making a template takes seconds; a busy disk may need minutes.
 const VOLUME_LIMIT: Duration = Duration::from_secs(300);
 
+/// Addresses that are tried before the port itself is taken to be in use.
+const MOST_ADDRESSES: usize = 8;
+
 /// What the sealed verifier is bound to.
 pub fn secret_context(secret: &SecretId) -> String {
     format!("secret:{secret}")
@@ -68,6 +72,7 @@ impl Operation for Provision {
     fn on_cancel(&self, at: Step) -> OnCancel<Step> {
         match at {
             Step::Remove => OnCancel::FinishFirst("it is already being removed"),
+            Step::Publish => OnCancel::FinishFirst("users may be connected already; terminate the cluster afterwards"),
             _ => OnCancel::CleanUpFrom(Step::Remove),
         }
     }
@@ -82,8 +87,8 @@ impl Operation for Provision {
             Step::Start => start(state, context).await,
             Step::Endpoint => endpoint(state, context).await,
             Step::Database => database(request, state, context).await,
-            Step::Publish => publish(context).await,
-            Step::Remove => remove(context).await,
+            Step::Publish => start::publish(context).await.map(|()| Next::Done),
+            Step::Remove => remove(context).await.map_err(|error| insist(error, context.attempt())),
         }
     }
 }
@@ -184,6 +189,13 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
         EndpointState::AddressInUse => {
             let (address, port) = (at.address, at.port);
             state.unusable.push(address);
+            if state.unusable.len() >= MOST_ADDRESSES {
+                return Err(StepError::GiveUp(
+                    Problem::new(ProblemCode::AddressTaken, format!("Port {port} is in use on {MOST_ADDRESSES} addresses in a row."))
+                        .detail("Another program on this machine probably listens on that port on every address.")
+                        .hint("End that program, or choose another port."),
+                ));
+            }
             let write = another_address(world, &loaded.cluster, state).await?;
             context.write(write);
             context.note(format!("another program listens on {address}:{port}; taking the next address"));
@@ -221,18 +233,6 @@ async fn verifier(world: &World, request: &Request) -> Result<Verifier, StepErro
         lost()
     })?;
     Ok(Verifier(opened.expose_secret().to_owned()))
-}
-
-/// Makes true: connections reach the engine. From here on users may have data in it.
-async fn publish(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-    let world = context.world();
-    let loaded = world.load(context.cluster_id()).await?;
-    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
-    let instance = loaded.instance()?;
-    let observed = serving::observed_running(world, instance).await;
-    let id = instance.id.clone();
-    context.write(Write::Observed(id, observed));
-    Ok(Next::Done)
 }
 
 /// Makes true: nothing is left but the cluster's row, FAILED with its reason. Nobody uses what is removed: the creation never

@@ -186,16 +186,28 @@ pub async fn keep_endpoint(world: &World, loaded: &Loaded, allowed: &[String], l
     }
 }
 
-/// What a step knows of an instance that just answered.
+/// What a step knows of an instance that just answered and that its endpoint leads to.
 pub async fn observed_running(world: &World, instance: &Instance) -> Observed {
     let process = world.host.process(&instance.id).await.unwrap_or_else(|error| {
         tracing::warn!(cause = %Chain(&error), "the state of a process could not be read");
         ProcessState::Absent
     });
-    Observed { process, answering: true, silent_since: None, ..instance.observed.clone() }
+    let answered = match &process {
+        ProcessState::Running { incarnation, .. } => Some(*incarnation),
+        _ => instance.observed.answered,
+    };
+    Observed { process, answering: true, silent_since: None, answered, published: true, ..instance.observed.clone() }
 }
 
 /// What a step knows of an instance that was stopped on purpose.
 pub fn observed_stopped(instance: &Instance) -> Observed {
-    Observed { process: ProcessState::Stopped, answering: false, silent_since: None, ..instance.observed.clone() }
+    Observed { process: ProcessState::Stopped, answering: false, silent_since: None, published: false, ..instance.observed.clone() }
+}
+
+/// A new certificate, with a new key, for the address of the cluster's endpoint.
+pub fn issue_certificate(world: &World, loaded: &Loaded, now: Timestamp) -> Result<TlsPem, StepError> {
+    let names = [moorage_secrets::ServerName::Address(loaded.endpoint()?.address.into())];
+    let issued = world.authority.issue(&names, now).map_err(|error| StepError::retry(error, "The certificate could not be issued."))?;
+    let key = secrecy::ExposeSecret::expose_secret(&issued.key).to_owned();
+    Ok(TlsPem { certificate: issued.certificate, key })
 }

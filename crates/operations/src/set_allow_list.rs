@@ -1,7 +1,7 @@
 //! `cluster.set-allow-list`: who may connect.
 
 use crate::serving::{self, Lead};
-use crate::world::World;
+use crate::world::{World, insist};
 use async_trait::async_trait;
 use moorage_domain::cluster::Wish;
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
@@ -47,7 +47,7 @@ impl Operation for SetAllowList {
 
     async fn run(&self, step: Step, request: &Request, _state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
         match step {
-            Step::Apply => apply(request, context).await,
+            Step::Apply => apply(request, context).await.map_err(|error| insist(error, context.attempt())),
         }
     }
 }

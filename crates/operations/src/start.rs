@@ -2,10 +2,10 @@
 
 use crate::serving::{self, Answer, Lead};
 use crate::stop;
-use crate::world::World;
+use crate::world::{World, insist};
 use async_trait::async_trait;
 use moorage_domain::cluster::Wish;
-use moorage_domain::{Problem, ProblemCode, Timestamp};
+use moorage_domain::Timestamp;
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::Write;
 use serde::{Deserialize, Serialize};
@@ -80,29 +80,30 @@ pub(crate) async fn begin(state: &mut State, context: &mut Context<World>) -> Re
     let loaded = world.load(context.cluster_id()).await?;
     state.started_at.get_or_insert(context.now());
     serving::ensure_started(world, &loaded).await?;
+    let installed = world.installation(loaded.cluster.engine, &loaded.cluster.version).await?.version;
+    if installed != loaded.cluster.version {
+        context.note(format!("version {} is not installed any more; it runs on {installed}", loaded.cluster.version));
+        context.write(Write::Version(loaded.cluster.id, installed));
+    }
     Ok(())
 }
 
-/// Makes true: the engine answers. Only looks, so repeating is free.
+/// Makes true: the engine answers. Only looks, so repeating is free. Crash recovery of a large database takes as long as it
+/// takes; the operation's deadline tells people that it does.
 pub(crate) async fn answer(state: &State, context: &mut Context<World>) -> Result<Answer, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let since = state.started_at.unwrap_or(context.now());
-    let answer = serving::answers(world, &loaded, since).await?;
-    if let Answer::NotYet(doing) = &answer
-        && context.now().since(since) > serving::STARTING_LIMIT
-    {
-        return Err(StepError::NeedsOperator(
-            Problem::new(ProblemCode::EngineStartFailed, "The engine did not answer in time.")
-                .detail(doing.clone())
-                .hint("Crash recovery of a large database takes long: read its log with `moorage cluster logs`, then retry, or roll back."),
-        ));
-    }
-    Ok(answer)
+    serving::answers(world, &loaded, since).await
 }
 
-/// Makes true: connections reach the engine. Repeating changes nothing.
+/// Makes true: connections reach the engine. Repeating changes nothing. The engine runs by now, so nothing is undone: what is
+/// in the way is shown to an operator after a while.
 pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepError> {
+    lead_to_instance(context).await.map_err(|error| insist(error, context.attempt()))
+}
+
+async fn lead_to_instance(context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;

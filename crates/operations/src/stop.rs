@@ -1,8 +1,9 @@
 //! `cluster.stop`: from serving to stopped, data kept.
 
 use crate::serving::{self, Lead};
-use crate::world::World;
+use crate::world::{World, insist};
 use async_trait::async_trait;
+use moorage_domain::instance::Observed;
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::Write;
 use serde::{Deserialize, Serialize};
@@ -45,15 +46,18 @@ impl Operation for Stop {
     async fn run(&self, step: Step, _request: &Request, _state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
         match step {
             Step::Close => {
-                close(context).await?;
+                if let Err(error) = close(context).await {
+                    // A gateway that cannot be told must not keep the engine from being stopped; it finds nobody there then.
+                    tracing::warn!(cluster = %context.cluster_id(), ?error, "an endpoint could not be closed before its engine is stopped");
+                    context.note("the endpoint could not be closed first");
+                }
                 Ok(Next::Go(Step::Stop))
             }
-            Step::Stop => {
-                if !halted(context).await? {
-                    return Ok(Next::Wait(Step::Stop, Duration::from_millis(100), "The engine is shutting down.".into()));
-                }
-                Ok(Next::Done)
-            }
+            Step::Stop => match halted(context).await {
+                Ok(true) => Ok(Next::Done),
+                Ok(false) => Ok(Next::Wait(Step::Stop, Duration::from_millis(100), "The engine is shutting down.".into())),
+                Err(error) => Err(insist(error, context.attempt())),
+            },
         }
     }
 }
@@ -64,6 +68,9 @@ pub(crate) async fn close(context: &mut Context<World>) -> Result<(), StepError>
     let loaded = world.load(context.cluster_id()).await?;
     if loaded.endpoint.is_some() {
         serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::Nowhere, None).await?;
+    }
+    if let Some(instance) = loaded.instance {
+        context.write(Write::Observed(instance.id, Observed { published: false, ..instance.observed }));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `cluster.terminate`: a cluster goes with everything that belongs to it.
 
-use crate::world::{World, host_failed};
+use crate::world::{World, host_failed, insist};
 use async_trait::async_trait;
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::Write;
@@ -18,9 +18,6 @@ steps! {
     /// The steps in their order.
     pub enum Step { Close, Remove }
 }
-
-/// Attempts after which somebody has to look why the host cannot remove it.
-const MOST_ATTEMPTS: u32 = 20;
 
 /// The operation. Data is gone after it; there is no way back.
 pub struct Terminate;
@@ -44,6 +41,7 @@ impl Operation for Terminate {
     }
 
     async fn run(&self, step: Step, _request: &Request, _state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+        // A cluster must not be half gone silently.
         let done = match step {
             Step::Close => close(context).await,
             Step::Remove => remove(context).await,
@@ -70,16 +68,4 @@ async fn remove(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     context.write(Write::RemoveInstances(cluster.clone()));
     context.write(Write::Gone(cluster));
     Ok(Next::Done)
-}
-
-/// A removal that fails is tried again, and then shown to an operator: a cluster must not be half gone silently.
-fn insist(error: StepError, attempt: u32) -> StepError {
-    match error {
-        StepError::GiveUp(problem) if attempt < MOST_ATTEMPTS => {
-            let words = problem.message.clone();
-            StepError::retry(problem, words)
-        }
-        StepError::GiveUp(problem) => StepError::NeedsOperator(problem),
-        other => other,
-    }
 }

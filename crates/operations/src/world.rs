@@ -59,10 +59,16 @@ impl World {
         })
     }
 
-    /// Where that version's binaries are.
+    /// Where that version's binaries are; those of the newest minor version above it when it is not there any more.
     pub async fn installation(&self, engine: EngineName, version: &Version) -> Result<Installation, StepError> {
         let found = self.host.installations().await.map_err(host_failed)?;
-        found.into_iter().find(|i| i.engine == engine && i.version == *version).ok_or_else(|| {
+        let exact = found.iter().find(|i| i.engine == engine && i.version == *version);
+        // The system's packages are upgraded under our feet; a newer minor version runs the same data.
+        let newer = || {
+            let same_major = found.iter().filter(|i| i.engine == engine && i.version.major(engine) == version.major(engine));
+            same_major.filter(|i| i.version > *version).max_by(|a, b| a.version.cmp(&b.version))
+        };
+        exact.or_else(newer).cloned().ok_or_else(|| {
             StepError::GiveUp(
                 Problem::new(ProblemCode::EngineVersionNotInstalled, format!("{} {version} is not installed on this host any more.", engine.display()))
                     .hint(format!("Install it again with `moorage engine install {engine}@{version}`, then try again.")),
@@ -87,6 +93,18 @@ fn missing(what: &str) -> StepError {
         Problem::new(ProblemCode::OperationUnreadable, format!("The cluster has no {what} although an earlier step made one."))
             .hint("The store was changed by hand or restored from an older copy. Compare it with the host, then roll back or abandon."),
     )
+}
+
+/// Attempts after which a step that must not fail calls an operator.
+const MOST_ATTEMPTS: u32 = 20;
+
+/// For a step that must not end half done: whatever fails is tried again, and after a while shown to an operator.
+pub fn insist(error: StepError, attempt: u32) -> StepError {
+    match error {
+        StepError::Retry { problem, .. } | StepError::GiveUp(problem) if attempt >= MOST_ATTEMPTS => StepError::NeedsOperator(problem),
+        StepError::GiveUp(problem) => StepError::retry_problem(problem.clone(), problem),
+        other => other,
+    }
 }
 
 /// A store that does not answer is tried again.

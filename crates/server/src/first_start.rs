@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use moorage_domain::tenant::Role;
-use moorage_domain::{HostId, ProjectId, Timestamp, UserId};
+use moorage_domain::{HostId, Problem, ProblemCode, ProjectId, Timestamp, UserId};
 use moorage_secrets as secrets;
 use moorage_secrets::{CertificateAuthority, MasterKey};
 use moorage_store::{NewAccount, Secrets, Store};
@@ -33,6 +33,27 @@ impl Installation {
         let start = 1_000_000_000 + u32::try_from(self.id % 1024).unwrap_or(0) * 65_536;
         start..start + 65_536
     }
+}
+
+/// The master key: made by the first start, and from then on only read, because nothing else opens what it has sealed. A
+/// directory whose store is gone while databases are there is not started over.
+pub fn master_key(directory: &Path) -> Result<MasterKey> {
+    let path = directory.join("master.key");
+    if directory.join("store.db").exists() {
+        return MasterKey::load(&path).map_err(|error| {
+            Problem::new(ProblemCode::DataDirectoryUnusable, format!("The master key {} cannot be read.", path.display()))
+                .detail(error.to_string())
+                .hint("Put its copy back: the secrets in the store open with no other key. Databases keep serving meanwhile.")
+                .into()
+        });
+    }
+    let instances = std::fs::read_dir(directory.join("instances")).map(Iterator::count).unwrap_or(0);
+    if instances > 0 {
+        return Err(Problem::new(ProblemCode::DataDirectoryUnusable, format!("The store is missing, but {instances} databases are in {}.", directory.display()))
+            .hint("Put store.db back from its copy. Databases keep serving meanwhile; nothing was changed.")
+            .into());
+    }
+    MasterKey::load_or_create(&path).context("making the master key")
 }
 
 /// Reads the installation's identity, or makes everything a first start makes.

@@ -6,6 +6,7 @@ mod config;
 mod data_directory;
 mod engine_command;
 mod first_start;
+mod logging;
 mod output;
 mod serve;
 mod stop;
@@ -41,14 +42,24 @@ enum Command {
     Exec { directory: PathBuf },
     /// Carry users' connections (started by a shim).
     #[command(hide = true)]
-    Gateway { directory: PathBuf, control: PathBuf },
+    Gateway {
+        directory: PathBuf,
+        control: PathBuf,
+        /// The account that administers the engines of this host; nobody may use it.
+        #[arg(long)]
+        administrator: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Shim { directory } => moorage_host_local::shim_main(&directory),
         Command::Exec { directory } => moorage_host_local::exec_main(&directory),
-        Command::Gateway { directory, control } => moorage_gateway::main(&directory, &control),
+        Command::Gateway { directory, control, administrator } => {
+            logging::start();
+            let options = moorage_gateway::Options { administrator, ..moorage_gateway::Options::default() };
+            moorage_gateway::main(&directory, &control, options)
+        }
         Command::Serve(arguments) => in_runtime(serve::run(arguments)),
         Command::Stop(arguments) => in_runtime(stop::run(arguments)),
         Command::Engine(command) => in_runtime(engine_command::run(command)),

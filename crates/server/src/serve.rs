@@ -2,7 +2,7 @@
 
 use crate::data_directory;
 use crate::first_start;
-use crate::{config, output};
+use crate::{config, logging, output};
 use anyhow::{Context, Result};
 use clap::Args;
 use moorage_api::ApiOptions;
@@ -15,10 +15,8 @@ use moorage_engine_postgresql::PostgreSql;
 use moorage_host::Host;
 use moorage_host_local::{LocalHost, LocalHostOptions};
 use moorage_operations::World;
-use moorage_secrets::MasterKey;
 use moorage_store::{Store, StoreError};
 use moorage_watchers::Watch;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -87,9 +85,9 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let config = config::read(arguments.config.as_deref())?;
     let directory = data_directory::prepare(&arguments.data_dir.unwrap_or_else(data_directory::default_path))?;
     let lock = data_directory::lock(&directory)?;
-    start_logging();
+    logging::start();
 
-    let master_key = Arc::new(MasterKey::load_or_create(&directory.join("master.key")).context("reading the master key")?);
+    let master_key = Arc::new(first_start::master_key(&directory)?);
     let store = open_store(&directory).await?;
     let installation = first_start::ensure(&store, &master_key, &directory, now()).await?;
     let authority = Arc::new(first_start::authority(&store, &master_key).await?);
@@ -165,15 +163,4 @@ async fn listen(address: &str) -> Result<TcpListener> {
             .hint("Another program may have the port: choose another one with --listen, or port 0 for a free one.")
             .into()
     })
-}
-
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MOORAGE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // These libraries log statements as they are, verifiers of passwords among them.
-    let quiet = ["tokio_postgres=info", "mysql_async=info", "sqlx=info"];
-    let filter = quiet.iter().filter_map(|directive| directive.parse().ok()).fold(filter, |filter, directive| filter.add_directive(directive));
-    let json = std::env::var("MOORAGE_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(std::io::stderr().is_terminal());
-    let started = if json { builder.json().try_init() } else { builder.try_init() };
-    drop(started);
 }

@@ -4,7 +4,6 @@ use crate::{config, data_directory, first_start, output, serve};
 use anyhow::Result;
 use clap::Args;
 use moorage_domain::{Problem, ProblemCode};
-use moorage_secrets::MasterKey;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,7 +44,7 @@ pub async fn run(arguments: StopArguments) -> Result<ExitCode> {
     }
     let _lock = data_directory::lock(&directory)?;
     let config = config::read(arguments.config.as_deref())?;
-    let master_key = MasterKey::load_or_create(&directory.join("master.key"))?;
+    let master_key = first_start::master_key(&directory)?;
     let store = serve::open_store(&directory).await?;
     let installation = first_start::ensure(&store, &master_key, &directory, serve::now()).await?;
     store.close().await;

@@ -109,6 +109,14 @@ fn a_server_killed_at_random_moments_loses_no_operation_and_disturbs_no_database
         }
     }
     assert_eq!(installation.instance_directories().len(), directories, "nothing is left of what failed or went");
+    let mark = mark_of(&installation);
+    let groups = named_below("/sys/fs/cgroup", &mark).into_iter().filter(|path| path.ends_with("cgroup.events"));
+    let groups = groups.filter(|path| std::fs::read_to_string(path).is_ok_and(|events| events.contains("populated 1")) && !path.contains("gateway"));
+    let alive = clusters.iter().chain([&steady.id]).filter(|id| installation.native("GET", &format!("/moorage/v1/clusters/{id}"), None).1["state"] == "RUNNING");
+    assert!(groups.count() >= alive.count(), "every running engine has its group");
+    let left = named_below("/sys/fs/cgroup", &mark).into_iter().filter(|path| path.ends_with("cgroup.procs") && path.contains("unified")).count();
+    // Besides instances: the installation itself, its gateway, and jobs that make spares.
+    assert!(left <= directories + 4, "groups of {left} things are left, {directories} instances are there");
     let (longest, asked) = watcher.end();
     eprintln!("serve killed {rounds} times, {} operations; longest pause of a running database's client {longest:?} over {asked} queries", operations.len());
     assert!(longest < Duration::from_secs(1), "{longest:?}");
@@ -233,6 +241,12 @@ fn mark_of(installation: &Installation) -> String {
         .output()
         .expect("python3 runs");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Files below directories that carry the mark.
+fn named_below(root: &str, mark: &str) -> Vec<String> {
+    let found = Command::new("find").arg(root).args(["-path", &format!("*{mark}*")]).output().expect("find runs");
+    String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
 }
 
 /// Removes directories that carry the mark: empty control groups and what was in the run directory.

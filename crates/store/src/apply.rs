@@ -2,6 +2,7 @@
 
 use crate::{StoreResult, UnitOfWork};
 use moorage_domain::cluster::{ClusterSpec, Wish};
+use moorage_domain::engine::Version;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
 use moorage_domain::{ClusterId, HostId, InstanceId, SecretId, Timestamp};
 
@@ -20,6 +21,8 @@ pub enum Write {
     Wish(ClusterId, Wish),
     /// A new term; never lowers it.
     Term(ClusterId, u64),
+    /// The engine version it runs on now.
+    Version(ClusterId, Version),
     /// A changed specification.
     Spec(ClusterId, Box<ClusterSpec>),
     /// A cluster's creation failed for good.
@@ -42,6 +45,7 @@ impl UnitOfWork {
             Write::RemoveInstances(cluster) => self.remove_instances(cluster).await,
             Write::Wish(cluster, wish) => self.set_wish(cluster, *wish, now).await,
             Write::Term(cluster, term) => self.raise_term(cluster, *term).await,
+            Write::Version(cluster, version) => self.set_version(cluster, version, now).await,
             Write::Spec(cluster, spec) => self.set_spec(cluster, spec, now).await,
             Write::CreationFailed(cluster, why) => self.set_creation_failed(cluster, why, now).await,
             Write::Gone(cluster) => self.set_gone(cluster, now).await,

@@ -51,6 +51,7 @@ statements! {
     PAGE_CREATED_DESC = page!("c.created_at DESC");
     SET_WISH = "UPDATE cluster SET wish = $2, modified_at = $3 WHERE id = $1";
     SET_TERM = "UPDATE cluster SET term = $2 WHERE id = $1 AND term < $2";
+    SET_VERSION = "UPDATE cluster SET version = $2, modified_at = $3 WHERE id = $1";
     SET_SPEC = "UPDATE cluster SET spec = $2, modified_at = $3 WHERE id = $1";
     SET_MODIFIED_BY = "UPDATE cluster SET modified_by = $2, modified_at = $3 WHERE id = $1";
     SET_CREATION_FAILED = "UPDATE cluster SET creation_failed = $2, modified_at = $3 WHERE id = $1";
@@ -261,6 +262,11 @@ impl UnitOfWork {
     pub(crate) async fn raise_term(&mut self, cluster: &ClusterId, term: u64) -> StoreResult<()> {
         let query = sqlx::query(SET_TERM).bind(cluster.as_str()).bind(i64::try_from(term).unwrap_or(i64::MAX));
         query.execute(self.connection()).await.map_err(failed("raising a cluster's term"))?;
+        Ok(())
+    }
+    pub(crate) async fn set_version(&mut self, cluster: &ClusterId, version: &Version, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(SET_VERSION).bind(cluster.as_str()).bind(version.to_string()).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("changing a cluster's version"))?;
         Ok(())
     }
     pub(crate) async fn set_spec(&mut self, cluster: &ClusterId, spec: &ClusterSpec, now: Timestamp) -> StoreResult<()> {

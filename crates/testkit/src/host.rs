@@ -92,6 +92,17 @@ impl Host for FakeHost {
             Ok(*spares)
         })
     }
+    async fn ensure_only_templates(&self, keep: &[String]) -> HostResult<Vec<String>> {
+        self.call("ensure_only_templates", || {
+            let mut parts = self.machine.lock();
+            let removed: Vec<String> = parts.templates.iter().filter(|key| !keep.contains(key)).cloned().collect();
+            for key in &removed {
+                parts.templates.remove(key);
+                parts.spares.remove(key);
+            }
+            Ok(removed)
+        })
+    }
     async fn ensure_volume(&self, wish: &VolumeWish) -> HostResult<VolumeState> {
         self.call("ensure_volume", || {
             let mut parts = self.machine.lock();
@@ -195,6 +206,12 @@ impl Host for FakeHost {
             let tls = wish.tls.clone().or_else(|| parts.endpoints.get(&wish.cluster).and_then(|before| before.tls.clone()));
             parts.endpoints.insert(wish.cluster.clone(), EndpointWish { tls, ..wish.clone() });
             Ok(EndpointState::Serving)
+        })
+    }
+    async fn endpoint_certificate(&self, cluster: &ClusterId) -> HostResult<Option<String>> {
+        self.call("endpoint_certificate", || {
+            let parts = self.machine.lock();
+            Ok(parts.endpoints.get(cluster).and_then(|endpoint| endpoint.tls.as_ref()).map(|tls| tls.certificate.clone()))
         })
     }
     async fn ensure_gateway(&self) -> HostResult<()> {

@@ -10,7 +10,7 @@ use moorage_domain::{ClusterId, HostId, OperationId, SecretId, Timestamp};
 use moorage_durable::harness::{FastClock, Fixture};
 use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
-use moorage_operations::{World, provision, recover, restart, set_allow_list, start, stop, terminate};
+use moorage_operations::{World, provision, recover, renew_certificate, restart, set_allow_list, start, stop, terminate};
 use moorage_secrets::{CertificateAuthority, MasterKey};
 use moorage_store::{Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
 use moorage_testkit::{Failure, FakeEngine, FakeHost, Machine, TestStore, a_cluster, in_fast_time, insert};
@@ -243,6 +243,28 @@ cases! {
         wish: Wish::Gone;
     set_allow_list_ SetAllowList: set_allow_list::SetAllowList => set_allow_list::SetAllowList,
         set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] }, Some(ServiceState::Running), Some(ServiceState::Running);
+    renew_certificate_ RenewCertificate: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,
+        renew_certificate::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
+    renew_certificate_while_stopped RenewCertificateWhileStopped: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,
+        renew_certificate::Request {}, Some(ServiceState::Stopped), Some(ServiceState::Stopped);
+}
+
+#[test]
+fn a_renewed_certificate_is_another_one_and_nothing_else_changes() {
+    in_fast_time(async {
+        let store = TestStore::open().await;
+        let clock = FastClock::begin();
+        let bench = Bench::<RenewCertificate>::prepare(store.store(), clock).await;
+        let before = bench.machine.endpoint(&bench.cluster.id).expect("an endpoint");
+        let listening = bench.machine.inventory();
+        // A gateway that is just restarting is waited for.
+        bench.machine.fail_call("ensure_endpoint", 1, Failure::Passing);
+        bench.run(store.store(), clock, RenewCertificate::operation(), RenewCertificate::request(), None).await;
+        let after = bench.machine.endpoint(&bench.cluster.id).expect("an endpoint");
+        let (before, after) = (before.tls.expect("a certificate"), after.tls.expect("a certificate"));
+        assert!(before.certificate != after.certificate && before.key != after.key);
+        assert_eq!(bench.machine.inventory(), listening);
+    });
 }
 
 /// A creation on a machine that was tampered with: how it ended, and what is on the machine then.

@@ -4,7 +4,7 @@
 
 use moorage_domain::{SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
-use moorage_operations::{provision, recover, restart, set_allow_list, start, stop, terminate};
+use moorage_operations::{provision, recover, renew_certificate, restart, set_allow_list, start, stop, terminate};
 
 #[test]
 fn operations_are_stored_as_older_builds_stored_them() {
@@ -27,6 +27,7 @@ fn operations_are_stored_as_older_builds_stored_them() {
             &set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] },
             &set_allow_list::State {},
         ),
+        wire_format::<renew_certificate::RenewCertificate>(&renew_certificate::Request {}, &renew_certificate::State {}),
     ]
     .join("\n");
     let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire_format.txt");

@@ -51,6 +51,9 @@ async fn look(watch: &Watch, only: Option<&InstanceId>, probed: &mut Probed) -> 
     .buffer_unordered(AT_ONCE)
     .collect::<Vec<_>>()
     .await;
+    if only.is_none() {
+        probed.retain(|id, _| seen.iter().any(|(_, instance, _)| instance.id == *id));
+    }
     for (cluster, instance, observed) in seen {
         probed.insert(instance.id.clone(), now());
         if observed != instance.observed {
@@ -89,7 +92,7 @@ async fn observe(watch: &Watch, cluster: Cluster, instance: Instance, last: Opti
             return (cluster, instance, observed);
         }
     }
-    let ProcessState::Running { since, .. } = observed.process else {
+    let ProcessState::Running { incarnation, .. } = observed.process else {
         observed.answering = false;
         observed.silent_since = None;
         return (cluster, instance, observed);
@@ -98,13 +101,16 @@ async fn observe(watch: &Watch, cluster: Cluster, instance: Instance, last: Opti
         (Ok(engine), Ok((layout, _))) => engine.probe(&layout.socket, &world.host.administrator(), PROBE_LIMIT).await,
         _ => Probe::Busy,
     };
-    // An engine that has just been started is starting up, however silently.
-    let young = now().since(since) < Duration::from_secs(10);
-    let probe = if probe == Probe::Silent && young { Probe::Busy } else { probe };
+    // An incarnation that has never answered is starting up or recovering, however silently and however long: killing it would
+    // begin its recovery anew.
+    let probe = if probe == Probe::Silent && observed.recovering() { Probe::Busy } else { probe };
     match decide(probe, observed.silent_since, last, now()) {
         Verdict::Healthy => {
             observed.answering = probe == Probe::Answered;
             observed.silent_since = None;
+            if observed.answering {
+                observed.answered = Some(incarnation);
+            }
         }
         Verdict::Suspect { since } => {
             observed.answering = false;

@@ -10,13 +10,42 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How long a template that could not be made is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether templates are left of engine versions or recipes that are not there any more.
+const CLEARING: Duration = Duration::from_secs(60 * 60);
+
 pub(crate) async fn run(watch: Watch) {
+    let mut clearing = tokio::time::interval(CLEARING);
+    clearing.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let wait = match refill(&watch).await {
             true => PERIOD,
             false => AFTER_FAILURE,
         };
-        tokio::time::sleep(wait).await;
+        let next = tokio::time::sleep(wait);
+        tokio::select! {
+            _ = clearing.tick() => clear(&watch).await,
+            () = next => {}
+        }
+    }
+}
+
+/// Removes what was made for engine versions that are not installed any more, and by former recipes.
+async fn clear(watch: &Watch) {
+    let world = &watch.world;
+    let cleared = match world.host.installations().await {
+        Ok(installations) => {
+            let administrator = world.host.administrator();
+            let template = |installation: &Installation| {
+                world.engine(installation.engine).ok().map(|engine| engine.template(installation, &administrator).key)
+            };
+            let current: Vec<String> = installations.iter().filter_map(template).collect();
+            world.host.ensure_only_templates(&current).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = cleared {
+        let cause = error.cause.as_ref().map(ToString::to_string);
+        tracing::warn!(%error, cause, "templates that are not needed any more could not be removed");
     }
 }
 

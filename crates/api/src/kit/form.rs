@@ -8,16 +8,26 @@ use serde_json::{Map, Value};
 use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 
+/// Problems told at most: a body of unknown fields must not become an answer many times its size.
+const MOST_TOLD: usize = 100;
+
 /// What is wrong with a body so far.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     found: RefCell<Vec<Problem>>,
+    /// How many more there are than are told.
+    untold: Cell<usize>,
 }
 
 impl Faults {
     /// Notes a problem.
     pub(crate) fn add(&self, problem: Problem) {
-        self.found.borrow_mut().push(problem);
+        let mut found = self.found.borrow_mut();
+        if found.len() < MOST_TOLD {
+            found.push(problem);
+        } else {
+            self.untold.set(self.untold.get() + 1);
+        }
     }
     /// Notes that a field is not right.
     pub(crate) fn invalid(&self, path: impl Into<String>, message: impl Into<String>) {
@@ -30,7 +40,14 @@ impl Faults {
         let mut problems = problems.into_iter();
         match problems.next() {
             None => Ok(()),
-            Some(first) => Err(Refusal { first: Box::new(first), others: problems.collect() }),
+            Some(first) => {
+                let mut others: Vec<Problem> = problems.collect();
+                if self.untold.get() > 0 {
+                    let rest = format!("{} more problems were found with the request's body.", self.untold.get());
+                    others.push(Problem::new(ProblemCode::InvalidRequest, rest));
+                }
+                Err(Refusal { first: Box::new(first), others })
+            }
         }
     }
 }
@@ -351,6 +368,17 @@ mod tests {
                 "e: Input should be 'ACTIVE'",
             ]
         );
+    }
+
+    #[test]
+    fn a_hundred_problems_are_told_and_the_rest_counted() {
+        let text = format!("{{{}\"z\": 1}}", (0..2000).map(|n| format!("\"k{n}\": 1, ")).collect::<String>());
+        let object = object(text.as_bytes()).expect("an object");
+        let faults = Faults::default();
+        Form::whole(&object, &faults).close();
+        let told = messages(faults);
+        assert_eq!(told.len(), 101);
+        assert_eq!(told[100], ": 1901 more problems were found with the request's body.");
     }
 
     #[test]

@@ -61,9 +61,14 @@ fn serving(instances: &[Observed]) -> (ServiceState, Option<String>) {
     let mut worst = (ServiceState::Running, None);
     for seen in instances {
         match &seen.process {
-            ProcessState::Running { .. } => {
-                if !seen.answering && seen.silent_since.is_some() {
+            ProcessState::Running { last_exit, .. } => {
+                if seen.recovering() {
+                    let before = last_exit.as_ref().map_or_else(String::new, |exit| format!(" after it was {}", exit.describe()));
+                    worst = (ServiceState::Restarting, Some(format!("The engine is starting up{before}.")));
+                } else if !seen.answering && seen.silent_since.is_some() {
                     worst = (ServiceState::Error, Some("The engine runs but does not answer.".to_owned()));
+                } else if !seen.published {
+                    worst = (ServiceState::Error, Some("The engine runs but its endpoint does not lead to it.".to_owned()));
                 }
             }
             ProcessState::GaveUp { last } => {
@@ -93,7 +98,8 @@ mod tests {
         StatusInput { wish, holder: holder.map(|(kind, status)| Holder { kind: kind.into(), status }), creation_failed: None, instances }
     }
     fn running() -> Observed {
-        Observed { process: ProcessState::Running { pid: 1, incarnation: 1, since: Timestamp(0), last_exit: None }, answering: true, ..Observed::default() }
+        let process = ProcessState::Running { pid: 1, incarnation: 1, since: Timestamp(0), last_exit: None };
+        Observed { process, answering: true, answered: Some(1), published: true, ..Observed::default() }
     }
 
     #[test]
@@ -140,5 +146,15 @@ mod tests {
             ServiceState::Stopped
         );
         assert_eq!(decide(&input(Wish::Run, None, &[running()])).0, ServiceState::Running);
+    }
+
+    #[test]
+    fn an_engine_that_recovers_or_is_not_reachable_does_not_show_running() {
+        let recovering = Observed { answered: None, answering: false, ..running() };
+        assert_eq!(decide(&input(Wish::Run, None, &[recovering])).0, ServiceState::Restarting);
+        let closed = Observed { published: false, ..running() };
+        assert_eq!(decide(&input(Wish::Run, None, &[closed])).0, ServiceState::Error);
+        let busy = Observed { answering: false, ..running() };
+        assert_eq!(decide(&input(Wish::Run, None, &[busy])).0, ServiceState::Running, "too many connections is life");
     }
 }

@@ -4,8 +4,10 @@
 //! socket for `localhost`, whatever address its header names. Where gateway and engine run under one account of the
 //! operating system, changing the user to an administrator who logs in by that account would succeed.
 
-use super::packets::is_reserved;
+use super::packets::{CHARACTER_SET_FILENAME, is_reserved};
+use crate::connection::LoginRules;
 use crate::relay::Watch;
+use std::sync::Arc;
 
 const CHANGE_USER: u8 = 0x11;
 /// A packet this long is continued by the next one.
@@ -13,10 +15,12 @@ const LONGEST_PAYLOAD: usize = 0xff_ffff;
 /// More than the longest name the server knows.
 const LONGEST_NAME: usize = 1024;
 
-/// Follows the packets of a client, without keeping them, and stops a change of user to a reserved account before the engine
-/// has heard the whole name.
-#[derive(Debug, Default)]
+/// Follows the packets of a client, without keeping them, and stops a change of user to a reserved account, or one in which the
+/// name may be spelt differently, before the engine has heard it to the end.
+#[derive(Debug)]
 pub struct CommandWatch {
+    rules: Arc<LoginRules>,
+    secret_has_length: bool,
     header: [u8; 4],
     have: usize,
     left: usize,
@@ -26,21 +30,33 @@ pub struct CommandWatch {
 }
 
 /// Where in a packet we are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// In front of the command.
-    #[default]
     Command,
     /// In the name of a change of user.
     Name,
+    /// In front of the secret's length.
+    SecretLength,
+    /// In a secret of which so many bytes are left.
+    Secret(u8),
+    /// In a secret that ends with a zero.
+    SecretText,
+    /// In the name of the database.
+    Database,
+    /// In front of the number of the character set.
+    CharacterSet,
+    /// In the middle of that number.
+    SecondByte(u8),
     /// In something that does not matter.
     Rest,
 }
 
 impl CommandWatch {
     /// At the first packet after the login.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(rules: Arc<LoginRules>, secret_has_length: bool) -> Self {
+        let (header, name) = ([0; 4], Vec::new());
+        Self { rules, secret_has_length, header, have: 0, left: 0, continued: false, place: Place::Command, name }
     }
 
     fn begin_packet(&mut self) {
@@ -48,20 +64,39 @@ impl CommandWatch {
         self.place = if self.continued { Place::Rest } else { Place::Command };
         self.continued = length == LONGEST_PAYLOAD;
         self.left = length;
-        self.name.clear();
+        self.name = Vec::new();
     }
 
-    /// Takes bytes of the name; whether the account it names may be changed to, as far as it can be told.
-    fn take_name(&mut self, bytes: &[u8]) -> bool {
-        let end = bytes.iter().position(|byte| *byte == 0);
-        let part = &bytes[..end.unwrap_or(bytes.len())];
-        self.name.extend_from_slice(&part[..part.len().min(LONGEST_NAME - self.name.len())]);
-        let whole = end.is_some() || self.left == 0 || self.name.len() == LONGEST_NAME;
-        if !whole {
-            return true;
-        }
-        self.place = Place::Rest;
-        !is_reserved(&std::mem::take(&mut self.name))
+    /// Takes the next byte of a change of user; whether it may be passed on.
+    fn take(&mut self, byte: u8, last: bool) -> bool {
+        let zero = byte == 0;
+        self.place = match self.place {
+            Place::Command => Place::Name,
+            Place::Name => {
+                if !zero && self.name.len() < LONGEST_NAME {
+                    self.name.push(byte);
+                }
+                if (zero || last || self.name.len() == LONGEST_NAME) && is_reserved(&self.name, self.rules.administrator.as_deref()) {
+                    return false;
+                }
+                match (zero, self.secret_has_length) {
+                    (false, _) => Place::Name,
+                    (true, true) => Place::SecretLength,
+                    (true, false) => Place::SecretText,
+                }
+            }
+            Place::SecretLength if zero => Place::Database,
+            Place::SecretLength => Place::Secret(byte),
+            Place::Secret(1) => Place::Database,
+            Place::Secret(left) => Place::Secret(left - 1),
+            Place::SecretText if zero => Place::Database,
+            Place::Database if zero => Place::CharacterSet,
+            Place::CharacterSet => Place::SecondByte(byte),
+            Place::SecondByte(first) if first == CHARACTER_SET_FILENAME && zero => return false,
+            Place::SecondByte(_) => Place::Rest,
+            same @ (Place::SecretText | Place::Database | Place::Rest) => same,
+        };
+        true
     }
 }
 
@@ -79,15 +114,24 @@ impl Watch for CommandWatch {
                 }
                 continue;
             }
-            let (mut now, later) = said.split_at(said.len().min(self.left));
+            let (now, later) = said.split_at(said.len().min(self.left));
+            let end = self.left;
             self.left -= now.len();
             said = later;
-            if self.place == Place::Command {
-                self.place = if now[0] == CHANGE_USER { Place::Name } else { Place::Rest };
-                now = &now[1..];
+            if self.place == Place::Command && now[0] != CHANGE_USER {
+                self.place = Place::Rest;
             }
-            if self.place == Place::Name && !self.take_name(now) {
+            // In parts it would be read only after the last of them; no client has that much to say.
+            if self.place == Place::Command && self.continued {
                 return false;
+            }
+            for (at, byte) in now.iter().enumerate() {
+                if self.place == Place::Rest {
+                    break;
+                }
+                if !self.take(*byte, at + 1 == end) {
+                    return false;
+                }
             }
         }
         true
@@ -104,15 +148,41 @@ mod tests {
         frame(0, &[&[CHANGE_USER], name, b"\0\0shop\0\x2d\0mysql_native_password\0"].concat())
     }
 
-    fn admitted(bytes: &[u8], piece: usize) -> bool {
-        let mut watch = CommandWatch::new();
+    fn admitted_with(secret_has_length: bool, bytes: &[u8], piece: usize) -> bool {
+        let limit = std::time::Duration::from_secs(1);
+        let rules = LoginRules { handshake: limit, login: limit, administrator: Some("keeper".to_owned()) };
+        let mut watch = CommandWatch::new(Arc::new(rules), secret_has_length);
         bytes.chunks(piece).all(|chunk| watch.admits(chunk))
+    }
+
+    fn admitted(bytes: &[u8], piece: usize) -> bool {
+        admitted_with(true, bytes, piece)
+    }
+
+    #[test]
+    fn a_change_of_user_in_a_character_set_that_spells_names_differently_is_stopped() {
+        let body = |secret: &[u8], set: [u8; 2]| frame(0, &[b"\x11alice\0", secret, b"shop\0", &set, b"mysql_native_password\0"].concat());
+        for piece in [1, 2, 3, 1000] {
+            for (has_length, secret) in [(true, &b"\x05\0\x11\0\x11\0"[..]), (true, b"\0"), (false, b"old one\0"), (false, b"\0")] {
+                assert!(!admitted_with(has_length, &body(secret, [17, 0]), piece));
+                for other in [[45, 0], [17, 1], [0, 17]] {
+                    assert!(admitted_with(has_length, &body(secret, other), piece), "{other:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_user_that_goes_on_in_another_packet_is_stopped() {
+        let mut bytes = vec![0xff, 0xff, 0xff, 0, CHANGE_USER];
+        bytes.resize(4 + LONGEST_PAYLOAD, b'x');
+        assert!(!admitted(&bytes, 65_536));
     }
 
     #[test]
     fn only_a_change_of_user_to_a_reserved_account_is_stopped_however_it_is_cut_up() {
         let before = [frame(0, b"\x03select 1"), frame(0, b"\x0e"), frame(1, b""), frame(0, b"\x03\x11root\0")].concat();
-        let admin: [&[u8]; 4] = [b"moorage_admin", b"root", b"'root'", b"MySQL"];
+        let admin: [&[u8]; 6] = [b"moorage_admin", b"root", b"'root'", b"MySQL", b"keeper", b"'KEEPER'"];
         for piece in [1, 2, 3, 4, 5, 7, 1000] {
             assert!(admitted(&[before.clone(), change_user(b"alice"), before.clone()].concat(), piece));
             for name in admin {

@@ -7,20 +7,21 @@ mod proxy_header;
 pub use commands::CommandWatch;
 
 use crate::client_stream::{ClientStream, say_and_close};
-use crate::connection::{Limits, LoggedIn, LoginError};
+use crate::connection::{LoggedIn, LoginError, LoginRules};
 use crate::endpoint::Connection;
 use crate::engine_leg;
 use packets::{Answer, Greeting, LoginRequest, Malformed, Refusal};
 use proxy_header::proxy_header;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 /// Lets a client log in at the primary, or tells it why not.
-pub async fn log_in(connection: &Connection, stream: TcpStream, limits: Limits) -> Result<LoggedIn, LoginError> {
+pub async fn log_in(connection: &Connection, stream: TcpStream, rules: &Arc<LoginRules>) -> Result<LoggedIn, LoginError> {
     let settings = connection.endpoint().settings();
     let mut client = ClientStream::Plain(stream);
     let mut engine = match connect(connection).await {
@@ -38,8 +39,8 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, limits: Limits) 
     };
     client.write_all(&packets::frame(greeting.sequence, &greeting.payload)).await?;
 
-    let hear = hear_out(client, settings.tls.as_ref(), greeting.sequence.wrapping_add(1));
-    let Login { client, request, mut packet, shift } = timeout(limits.handshake, hear).await.map_err(|_| LoginError::TooSlow)??;
+    let hear = hear_out(client, settings.tls.as_ref(), greeting.sequence.wrapping_add(1), rules);
+    let Login { client, request, mut packet, shift } = timeout(rules.handshake, hear).await.map_err(|_| LoginError::TooSlow)??;
     let next = packet.sequence.wrapping_add(1);
     if settings.file.tls_required && !client.is_tls() {
         return refuse(client, &needs_tls(), next).await;
@@ -49,9 +50,15 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, limits: Limits) 
     }
     packets::without_gateway_matters(&mut packet.payload);
     engine.write_all(&packets::frame(packet.sequence.wrapping_sub(shift), &packet.payload)).await?;
-    let mut logged_in = LoggedIn { client, engine };
-    if authenticate(&mut logged_in, shift).await? {
-        connection.logged_in(&request.user, Some(i64::from(number)), logged_in.client.is_tls());
+    let watch = CommandWatch::new(Arc::clone(rules), request.secret_has_length);
+    let mut logged_in = LoggedIn { client, engine, watch: Some(watch) };
+    match authenticate(&mut logged_in, shift).await? {
+        Authentication::Accepted => connection.logged_in(&request.user, Some(i64::from(number)), logged_in.client.is_tls()),
+        Authentication::Refused => {}
+        Authentication::OutOfTurn { sequence } => {
+            drop(logged_in.engine);
+            return refuse(logged_in.client, &bad_handshake(), sequence.wrapping_add(1)).await;
+        }
     }
     Ok(logged_in)
 }
@@ -79,14 +86,15 @@ struct Login {
 
 /// Reads the client's login, inside TLS where it asks for it. Its request for TLS is read to the last byte and no further:
 /// what follows belongs to TLS.
-async fn hear_out(mut client: ClientStream, tls: Option<&TlsAcceptor>, sequence: u8) -> Result<Login, LoginError> {
+async fn hear_out(mut client: ClientStream, tls: Option<&TlsAcceptor>, sequence: u8, rules: &LoginRules) -> Result<Login, LoginError> {
+    let administrator = rules.administrator.as_deref();
     let packet = PacketReader::default().next(&mut client).await?.numbered(sequence)?;
-    match (packets::parse_answer(&packet.payload, false)?, client, tls) {
+    match (packets::parse_answer(&packet.payload, false, administrator)?, client, tls) {
         (Answer::Login(request), client, _) => Ok(Login { client, request, packet, shift: 0 }),
         (Answer::Ssl, ClientStream::Plain(stream), Some(tls)) => {
             let mut client = ClientStream::Tls(Box::new(tls.accept(stream).await?));
             let packet = PacketReader::default().next(&mut client).await?.numbered(sequence.wrapping_add(1))?;
-            match packets::parse_answer(&packet.payload, true)? {
+            match packets::parse_answer(&packet.payload, true, administrator)? {
                 Answer::Login(request) => Ok(Login { client, request, packet, shift: 1 }),
                 Answer::Ssl => Err(Malformed::Answer.into()),
             }
@@ -95,9 +103,23 @@ async fn hear_out(mut client: ClientStream, tls: Option<&TlsAcceptor>, sequence:
     }
 }
 
-/// Passes the packets of the login in both directions, renumbered, until the engine has decided. Whether it said yes.
-async fn authenticate(logged_in: &mut LoggedIn, shift: u8) -> Result<bool, LoginError> {
-    let LoggedIn { client, engine } = logged_in;
+/// How an authentication ends.
+enum Authentication {
+    /// The engine said yes.
+    Accepted,
+    /// The engine said no.
+    Refused,
+    /// The client said something with this number that it was not asked.
+    OutOfTurn { sequence: u8 },
+}
+
+/// Passes the packets of the login in both directions, renumbered, until the engine has decided.
+///
+/// The client has one answer to each packet of the engine and no more: what it says earlier could be a command that the
+/// engine reads after its decision, and that [`CommandWatch`] would never see.
+async fn authenticate(logged_in: &mut LoggedIn, shift: u8) -> Result<Authentication, LoginError> {
+    let LoggedIn { client, engine, .. } = logged_in;
+    let mut answer_due: Option<u8> = None;
     let mut from_engine = PacketReader::default();
     let mut from_client = PacketReader::default();
     loop {
@@ -106,12 +128,18 @@ async fn authenticate(logged_in: &mut LoggedIn, shift: u8) -> Result<bool, Login
                 let packet = packet?;
                 client.write_all(&packets::frame(packet.sequence.wrapping_add(shift), &packet.payload)).await?;
                 client.flush().await?;
-                if let Some(accepted) = packets::ends_login(&packet.payload) {
-                    return Ok(accepted);
+                match packets::ends_login(&packet.payload) {
+                    Some(true) if from_client.has_begun() => return Err(Malformed::Order.into()),
+                    Some(true) => return Ok(Authentication::Accepted),
+                    Some(false) => return Ok(Authentication::Refused),
+                    None => answer_due = packet.sequence.checked_add(shift).and_then(|said| said.checked_add(1)),
                 }
             }
             packet = from_client.next(client) => {
                 let packet = packet?;
+                if answer_due.take() != Some(packet.sequence) {
+                    return Ok(Authentication::OutOfTurn { sequence: packet.sequence });
+                }
                 engine.write_all(&packets::frame(packet.sequence.wrapping_sub(shift), &packet.payload)).await?;
             }
         }
@@ -140,6 +168,11 @@ struct PacketReader {
 }
 
 impl PacketReader {
+    /// Whether a part of a packet has been read.
+    fn has_begun(&self) -> bool {
+        self.header_filled > 0
+    }
+
     async fn next<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<Packet, LoginError> {
         while self.header_filled < 4 {
             self.header_filled += read_some(from, &mut self.header[self.header_filled..]).await?;
@@ -190,6 +223,11 @@ fn access_denied(request: &LoginRequest, client: IpAddr) -> Refusal {
 pub fn change_of_user_denied(client: IpAddr) -> Vec<u8> {
     let message = format!("Access denied: the connection from '{client}' may not change to a reserved account");
     Refusal { number: 1045, state: "28000", message }.to_bytes(1)
+}
+
+/// What the server itself says of packets out of order.
+fn bad_handshake() -> Refusal {
+    Refusal { number: 1043, state: "08S01", message: "Bad handshake".to_owned() }
 }
 
 fn needs_tls() -> Refusal {

@@ -15,7 +15,7 @@ const CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA: u32 = 1 << 21;
 /// Length of an SSLRequest: capabilities, packet size, character set, filler.
 const SSL_REQUEST_LENGTH: usize = 32;
 /// The character set `filename`, the only one in which plain ASCII can spell other ASCII (`@0072oot`).
-const CHARACTER_SET_FILENAME: u8 = 17;
+pub const CHARACTER_SET_FILENAME: u8 = 17;
 
 /// Bytes that are not what the protocol allows at this place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,12 +93,14 @@ pub struct LoginRequest {
     pub user: String,
     /// Whether the account is reserved.
     pub reserved: bool,
+    /// Whether the client writes the length of a secret in front of it, also later.
+    pub secret_has_length: bool,
     /// Whether a password (or a proof of one) came along.
     pub password: bool,
 }
 
 /// Reads a client's answer. Inside TLS an SSLRequest makes no sense any more and is malformed.
-pub fn parse_answer(payload: &[u8], inside_tls: bool) -> Result<Answer, Malformed> {
+pub fn parse_answer(payload: &[u8], inside_tls: bool, administrator: Option<&str>) -> Result<Answer, Malformed> {
     let capabilities = payload.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes)).ok_or(Malformed::Answer)?;
     if capabilities & CLIENT_PROTOCOL_41 == 0 || payload.len() < SSL_REQUEST_LENGTH {
         return Err(Malformed::Answer);
@@ -116,14 +118,17 @@ pub fn parse_answer(payload: &[u8], inside_tls: bool) -> Result<Answer, Malforme
     } else {
         rest.first().is_some_and(|byte| *byte != 0)
     };
-    let reserved = is_reserved(name) || payload[8] == CHARACTER_SET_FILENAME;
-    Ok(Answer::Login(LoginRequest { user, reserved, password }))
+    let reserved = is_reserved(name, administrator) || payload[8] == CHARACTER_SET_FILENAME;
+    let secret_has_length = capabilities & CLIENT_SECURE_CONNECTION != 0;
+    Ok(Answer::Login(LoginRequest { user, reserved, secret_has_length, password }))
 }
 
-/// Whether the server would take this name for a reserved account: it drops one pair of single quotes around a name.
-pub fn is_reserved(name: &[u8]) -> bool {
+/// Whether the server would take this name for a reserved account or for its administrator's: it drops one pair of single
+/// quotes around a name.
+pub fn is_reserved(name: &[u8], administrator: Option<&str>) -> bool {
     let name = String::from_utf8_lossy(name);
-    is_reserved_account(name.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(&name))
+    let name = name.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(&name);
+    is_reserved_account(name) || administrator.is_some_and(|administrator| administrator.eq_ignore_ascii_case(name))
 }
 
 /// Takes out of a login request what is between client and gateway only: TLS, and compression that was never offered.
@@ -207,7 +212,7 @@ mod tests {
 
     fn login(user: &str, character_set: u8) -> LoginRequest {
         let rest = [user.as_bytes(), b"\0\x14aaaaaaaaaaaaaaaaaaaashop\0"].concat();
-        match parse_answer(&answer(LOGIN, character_set, &rest), false) {
+        match parse_answer(&answer(LOGIN, character_set, &rest), false, Some("keeper")) {
             Ok(Answer::Login(request)) => request,
             other => panic!("{other:?}"),
         }
@@ -230,17 +235,20 @@ mod tests {
 
     #[test]
     fn a_request_for_tls_is_told_from_a_login() {
-        assert_eq!(parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b""), false), Ok(Answer::Ssl));
-        assert_eq!(parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b"alice\0\0"), false), Err(Malformed::Answer));
-        assert_eq!(parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b""), true), Err(Malformed::Answer));
-        let inside = parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b"alice\0\0"), true);
-        assert_eq!(inside, Ok(Answer::Login(LoginRequest { user: "alice".into(), reserved: false, password: false })));
-        assert_eq!(parse_answer(&answer(CLIENT_SECURE_CONNECTION, 45, b"alice\0\0"), false), Err(Malformed::Answer));
+        assert_eq!(parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b""), false, None), Ok(Answer::Ssl));
+        assert_eq!(parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b"alice\0\0"), false, None), Err(Malformed::Answer));
+        assert_eq!(parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b""), true, None), Err(Malformed::Answer));
+        let inside = parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b"alice\0\0"), true, None);
+        assert_eq!(
+            inside,
+            Ok(Answer::Login(LoginRequest { user: "alice".into(), reserved: false, secret_has_length: true, password: false }))
+        );
+        assert_eq!(parse_answer(&answer(CLIENT_SECURE_CONNECTION, 45, b"alice\0\0"), false, None), Err(Malformed::Answer));
     }
 
     #[test]
     fn a_reserved_account_is_found_in_every_spelling_the_server_would_take_for_it() {
-        for user in ["root", "'root'", "ROOT", "mysql", "mariadb.sys", "moorage_admin", "'moorage_admin'"] {
+        for user in ["root", "'root'", "ROOT", "mysql", "mariadb.sys", "moorage_admin", "'moorage_admin'", "keeper", "'Keeper'"] {
             assert!(login(user, 45).reserved, "{user}");
         }
         for user in ["alice", "", "'", "''", "roots", "'alice'"] {
@@ -275,8 +283,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_parsers_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), inside: bool, tls: bool) {
-            let _ = parse_answer(&bytes, inside);
-            let _ = parse_answer(&answer(LOGIN, 45, &bytes), inside);
+            let _ = parse_answer(&bytes, inside, None);
+            let _ = parse_answer(&answer(LOGIN, 45, &bytes), inside, None);
             let _ = ends_login(&bytes);
             without_gateway_matters(&mut bytes);
             if let Some(first) = bytes.first_mut() {

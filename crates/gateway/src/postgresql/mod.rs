@@ -3,7 +3,7 @@
 pub mod messages;
 
 use crate::client_stream::{ClientStream, say_and_close};
-use crate::connection::{Limits, LoggedIn, LoginError};
+use crate::connection::{LoggedIn, LoginError, LoginRules};
 use crate::endpoint::{Connection, Endpoint};
 use crate::engine_leg;
 use crate::tls::POSTGRESQL_ALPN;
@@ -25,9 +25,9 @@ struct Opened {
 }
 
 /// Lets a client log in at the primary, or tells it why not.
-pub async fn log_in(connection: &Connection, stream: TcpStream, limits: Limits) -> Result<LoggedIn, LoginError> {
+pub async fn log_in(connection: &Connection, stream: TcpStream, rules: &LoginRules) -> Result<LoggedIn, LoginError> {
     let settings = connection.endpoint().settings();
-    let opened = timeout(limits.handshake, open(stream, settings.tls.as_ref())).await.map_err(|_| LoginError::TooSlow)??;
+    let opened = timeout(rules.handshake, open(stream, settings.tls.as_ref())).await.map_err(|_| LoginError::TooSlow)??;
     let Opened { mut client, opening, message } = opened;
     let startup = match opening {
         Opening::Startup(startup) => startup,
@@ -45,7 +45,7 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, limits: Limits) 
     engine.write_all(&message).await?;
     let backend = authenticate(&mut client, &mut engine).await?;
     connection.logged_in(&startup.user, backend.map(i64::from), client.is_tls());
-    Ok(LoggedIn { client, engine })
+    Ok(LoggedIn { client, engine, watch: None })
 }
 
 /// Tells a client that cannot be admitted why, in its own protocol. A cancel request is passed on where only room is

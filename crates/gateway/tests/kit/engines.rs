@@ -133,6 +133,7 @@ pub fn mariadb() -> &'static Engine {
         run(&mut admin(&format!(
             "create database shop; create user alice@'%' identified by '{PASSWORD}'; grant all on shop.* to alice@'%';
              create user edith@'%' identified via ed25519 using password('{PASSWORD}'); grant all on shop.* to edith@'%';
+             create user nopass@'%';
              create user moorage_admin@'%' identified by '{PASSWORD}'; create user mysql@'%' identified by '{PASSWORD}'"
         )));
         engine

@@ -95,6 +95,37 @@ impl Volumes {
         }
     }
 
+    /// Removes the templates and spares under other keys that nobody needs right now; returns their keys.
+    pub async fn ensure_only_templates(&self, keep: &[String]) -> HostResult<Vec<String>> {
+        let machine = Arc::clone(&self.machine);
+        let mut keys = blocking(move || templates::keys(&machine)).await?;
+        keys.retain(|key| !keep.contains(key));
+        let mut removed = Vec::new();
+        for key in keys {
+            // Whoever makes one holds this, and whoever wants to make one waits until it is removed as a whole.
+            let Ok(one) = self.maker(&key).try_lock_owned() else { continue };
+            if self.is_awaited(&key) {
+                continue;
+            }
+            let (machine, going) = (Arc::clone(&self.machine), key.clone());
+            // The lock goes along: the removal ends even when nobody waits for it any more.
+            blocking(move || {
+                let _one = one;
+                templates::remove(&machine, &going).doing("remove a template that is not needed any more")
+            })
+            .await?;
+            tracing::info!(template = key, "a template that is not needed any more was removed with its spares");
+            removed.push(key);
+        }
+        Ok(removed)
+    }
+
+    /// Whether an instance waits for a volume of this template.
+    fn is_awaited(&self, key: &str) -> bool {
+        let preparations = self.preparations();
+        preparations.get(key).is_some_and(|made| made.running || made.waiting.values().any(|waiting| waiting.asked.elapsed() < WAITS))
+    }
+
     /// Makes sure an instance's volume is there. The caller sees to it that nobody else does the same for this instance.
     pub async fn ensure(self: &Arc<Self>, wish: &VolumeWish) -> HostResult<VolumeState> {
         templates::check_key(&wish.template.key)?;
@@ -238,7 +269,11 @@ fn make_durable(mark: &Path, directories: &[&Path]) -> io::Result<()> {
         files::sync_file_system(mark)?;
     }
     std::fs::File::open(mark)?.sync_all()?;
-    directories.iter().try_for_each(|directory| files::sync_directory(directory))
+    directories.iter().try_for_each(|directory| match files::sync_directory(directory) {
+        // Its other spares were removed meanwhile, and the directory with them.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    })
 }
 
 /// Removes a volume and its mark.

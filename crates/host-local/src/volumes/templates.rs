@@ -8,6 +8,8 @@ use crate::problems::{Doing, blocking};
 use moorage_domain::layout::TemplateSpec;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_host::HostResult;
+use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -72,6 +74,37 @@ pub(super) async fn add_spare(machine: &Arc<Machine>, spec: &TemplateSpec) -> Ho
         files::sync_directory(&spares).doing("write a data directory to disk")
     })
     .await
+}
+
+/// The keys there are templates or spares of.
+pub(super) fn keys(machine: &Machine) -> HostResult<BTreeSet<String>> {
+    let mut keys = BTreeSet::new();
+    for directory in [machine.templates(), machine.spares()] {
+        keys.extend(files::names(&directory).doing("list the templates")?.into_iter().filter(|name| check_key(name).is_ok()));
+    }
+    Ok(keys)
+}
+
+/// Removes a template with its spares. The caller sees to it that nobody makes one of this key meanwhile; spares may be taken.
+pub(super) fn remove(machine: &Machine, key: &str) -> io::Result<()> {
+    let (template, spares) = (machine.templates().join(key), spares_of(machine, key));
+    let waiting = files::names(&spares)?;
+    let mut going = Vec::new();
+    // Out of everybody's sight first, under names that a start of the host clears: nobody ever takes half of one.
+    for path in waiting.iter().map(|name| spares.join(name)).chain([template]) {
+        let aside = machine.work().join(files::random_name()?);
+        match machine.driver.rename(&path, &aside) {
+            Ok(()) => going.push(aside),
+            // An instance has just taken it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    files::remove(&spares)?;
+    for directory in [machine.templates(), machine.spares(), machine.work()] {
+        files::sync_directory(&directory)?;
+    }
+    going.iter().try_for_each(|volume| machine.driver.remove(volume))
 }
 
 /// How many spares wait.

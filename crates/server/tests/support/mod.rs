@@ -160,7 +160,10 @@ impl Installation {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let response = request.send().unwrap_or_else(|error| panic!("{path} is answered: {error}"));
+        let response = match request.send() {
+            Ok(response) => response,
+            Err(error) => return Reply { status: 0, content_type: String::new(), request_id: String::new(), body: json!({"error": error.to_string()}) },
+        };
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let (status, content_type, request_id) = (response.status().as_u16(), header("content-type"), header("x-request-id"));
         let text = response.text().unwrap_or_default();
@@ -179,7 +182,7 @@ impl Installation {
         String::from_utf8_lossy(&reply).into_owned()
     }
 
-    /// What there is: clusters and operations by identifier, directories of instances, processes. Nothing that was refused
+    /// What there is: clusters and operations by identifier, directories of instances. Nothing that was refused
     /// changes it.
     pub fn inventory(&self) -> Value {
         let ids = |path: &str| {
@@ -273,7 +276,7 @@ impl Installation {
 /// What came back.
 #[derive(Debug)]
 pub struct Reply {
-    /// Status.
+    /// Status; 0 if there was no answer.
     pub status: u16,
     /// `Content-Type`.
     pub content_type: String,
