@@ -27,7 +27,8 @@ impl App {
         if found.expires_at.is_some_and(|at| at <= now()) {
             return Err(refused());
         }
-        let opened = self.parts.master_key.open_text(&found.sealed_secret, &access_key_context(access_key)).map_err(|e| problem::internal(&e))?;
+        let opened =
+            self.parts.master_key.open_text(&found.sealed_secret, &access_key_context(access_key)).map_err(|e| problem::internal(&e))?;
         let mut right = false;
         for message in messages {
             let expected = secrets::hmac_sha256_base64(opened.expose_secret().as_bytes(), message.as_bytes());
@@ -67,7 +68,9 @@ impl App {
     pub async fn issue_token(&self, actor: &Actor) -> Result<SecretString, Problem> {
         let token = secrets::random_token().map_err(|e| problem::internal(&e))?;
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
-        uow.insert_token(&actor.user, &secrets::token_digest(token.expose_secret()), Some(now().plus(TOKEN_LIFE)), now()).await.map_err(problem::store)?;
+        uow.insert_token(&actor.user, &secrets::token_digest(token.expose_secret()), Some(now().plus(TOKEN_LIFE)), now())
+            .await
+            .map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)?;
         Ok(token)
     }

@@ -37,7 +37,9 @@ impl App {
             return Err(Problem::invalid("database_port", "A port is a number from 1024 to 65535."));
         }
         if !is_time_zone(&command.timezone) {
-            return Err(Problem::invalid("timezone", "There is no such time zone.").hint("Use a name from the tz database, such as Asia/Seoul."));
+            return Err(
+                Problem::invalid("timezone", "There is no such time zone.").hint("Use a name from the tz database, such as Asia/Seoul.")
+            );
         }
         allow_list::parse(&command.allow_list)?;
         let subnet = self.choose_subnet(command.subnet.as_deref())?;
@@ -76,7 +78,8 @@ impl App {
             name: command.name,
         };
         let secret = SecretId::from_bits(fresh());
-        let sealed = self.parts.master_key.seal(verifier.0.as_bytes(), &provision::secret_context(&secret)).map_err(|e| problem::internal(&e))?;
+        let sealed =
+            self.parts.master_key.seal(verifier.0.as_bytes(), &provision::secret_context(&secret)).map_err(|e| problem::internal(&e))?;
         let operation = OperationId::from_bits(fresh());
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         uow.insert_cluster(&NewCluster { cluster: &cluster }).await.map_err(problem::store)?;
@@ -133,10 +136,13 @@ impl App {
 /// `administrator` is the account of the operating system that administers engines: MariaDB knows it by that name.
 fn check_database(engine: &dyn Engine, wanted: &CreateDatabase, administrator: &str) -> Result<DatabaseSpec, Problem> {
     if is_reserved_account(&wanted.owner) || wanted.owner.eq_ignore_ascii_case(administrator) {
-        return Err(Problem::invalid("database_user_name", format!("The account name '{}' is reserved.", wanted.owner)).hint("Choose another name."));
+        return Err(Problem::invalid("database_user_name", format!("The account name '{}' is reserved.", wanted.owner))
+            .hint("Choose another name."));
     }
     if is_reserved_database(&wanted.name) {
-        return Err(Problem::invalid("database_name", format!("The database name '{}' is reserved.", wanted.name)).hint("Choose another name."));
+        return Err(
+            Problem::invalid("database_name", format!("The database name '{}' is reserved.", wanted.name)).hint("Choose another name.")
+        );
     }
     let locale = wanted.locale.clone().or_else(|| engine.default_locale().map(str::to_owned));
     let database = DatabaseSpec {
@@ -155,15 +161,24 @@ fn check_groups(wanted: &[CreateGroup]) -> Result<Vec<InstanceGroup>, Problem> {
         return Err(Problem::invalid("instance_groups", "A cluster without high availability has exactly one instance group."));
     };
     if group.role != "ACTIVE" {
-        return Err(Problem::invalid("instance_groups.0.role_type", "A cluster without high availability has one group with the role ACTIVE."));
+        return Err(Problem::invalid(
+            "instance_groups.0.role_type",
+            "A cluster without high availability has one group with the role ACTIVE.",
+        ));
     }
     if ServerType::find(&group.server_type).is_none() {
-        return Err(Problem::new(ProblemCode::ServerTypeUnknown, format!("There is no server type '{}'.", group.server_type.chars().take(40).collect::<String>()))
-            .hint("List the server types to see which there are.")
-            .field("instance_groups.0.server_type_name"));
+        return Err(Problem::new(
+            ProblemCode::ServerTypeUnknown,
+            format!("There is no server type '{}'.", group.server_type.chars().take(40).collect::<String>()),
+        )
+        .hint("List the server types to see which there are.")
+        .field("instance_groups.0.server_type_name"));
     }
     if group.instances.len() > 1 || group.instances.iter().any(|instance| instance.role != "ACTIVE") {
-        return Err(Problem::invalid("instance_groups.0.instances", "A cluster without high availability has one instance with the role ACTIVE."));
+        return Err(Problem::invalid(
+            "instance_groups.0.instances",
+            "A cluster without high availability has one instance with the role ACTIVE.",
+        ));
     }
     if group.volumes.len() > 9 {
         return Err(Problem::invalid("instance_groups.0.block_storage_groups", "At most 9 volumes are allowed."));

@@ -45,7 +45,13 @@ impl App {
     }
 
     /// Changes who may connect: removals first, then additions.
-    pub async fn change_allow_list(&self, actor: &Actor, cluster: &ClusterRef, add: &[String], remove: &[String]) -> Result<Accepted, Problem> {
+    pub async fn change_allow_list(
+        &self,
+        actor: &Actor,
+        cluster: &ClusterRef,
+        add: &[String],
+        remove: &[String],
+    ) -> Result<Accepted, Problem> {
         let allowed = [ServiceState::Running, ServiceState::Stopped];
         self.change::<set_allow_list::SetAllowList>(actor, cluster, &allowed, |cluster| {
             let allow_list = allow_list::change(&cluster.spec.allow_list, add, remove)?;

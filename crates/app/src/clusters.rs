@@ -17,19 +17,16 @@ impl App {
         let cluster = find(&mut look, actor, cluster).await?;
         let instances = look.instances_of(&cluster.id).await.map_err(problem::store)?;
         let endpoint = look.endpoint_of(&cluster.id).await.map_err(problem::store)?;
-        let instances = instances.into_iter().map(|instance| (instance_state(&cluster, &instance), instance)).map(|(s, i)| (i, s)).collect();
+        let instances =
+            instances.into_iter().map(|instance| (instance_state(&cluster, &instance), instance)).map(|(s, i)| (i, s)).collect();
         Ok(ClusterView { cluster, instances, endpoint })
     }
 
     /// A page of the caller's clusters.
     pub async fn clusters(&self, actor: &Actor, list: &ListClusters) -> Result<Clusters, Problem> {
         let mut look = self.parts.store.look().await.map_err(problem::store)?;
-        let filter = ClusterFilter {
-            engine: list.engine,
-            name: list.name.clone(),
-            state: list.state,
-            database_name: list.database_name.clone(),
-        };
+        let filter =
+            ClusterFilter { engine: list.engine, name: list.name.clone(), state: list.state, database_name: list.database_name.clone() };
         let limit = list.limit.min(MOST_ROWS);
         let page = look.clusters_page(&actor.project, &filter, list.sort, list.descending, list.offset, limit).await;
         let page = page.map_err(problem::store)?;

@@ -13,10 +13,10 @@ pub mod view;
 
 pub use authentication::access_key_context;
 pub use command::*;
+pub use engine_versions::engine_version_id;
 pub use moorage_engine::Fact;
 pub use moorage_host::Abilities;
 pub use moorage_store::ClusterSort;
-pub use engine_versions::engine_version_id;
 pub use view::*;
 
 use moorage_domain::subnet::Subnet;

@@ -10,8 +10,7 @@ use moorage_domain::secret::Verifier;
 use moorage_domain::subnet::choose_address;
 use moorage_domain::{InstanceId, Problem, ProblemCode, SecretId, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
-use moorage_host::{EndpointState, TlsPem, VolumeState, VolumeWish};
-use moorage_secrets::ServerName;
+use moorage_host::{EndpointState, VolumeState, VolumeWish};
 use moorage_store::{Endpoints, Instances, Secrets, Write};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -105,8 +104,10 @@ async fn allocate(state: &State, context: &mut Context<World>) -> Result<Next<St
         let uid = match world.host.uid_range() {
             None => None,
             Some(mut range) => Some(range.find(|uid| !uids.contains(uid)).ok_or_else(|| {
-                StepError::GiveUp(Problem::new(ProblemCode::HostFailed, "No uid is left for another cluster on this host.")
-                    .hint("Terminate a cluster, or give Moorage a wider range of uids."))
+                StepError::GiveUp(
+                    Problem::new(ProblemCode::HostFailed, "No uid is left for another cluster on this host.")
+                        .hint("Terminate a cluster, or give Moorage a wider range of uids."),
+                )
             })?),
         };
         writes.push(Write::Instance(Instance {
@@ -159,7 +160,8 @@ async fn volume(state: &mut State, context: &mut Context<World>) -> Result<Next<
             Ok(Next::Go(Step::Start))
         }
         VolumeState::Preparing if context.now().since(asked_at) > VOLUME_LIMIT => Err(StepError::GiveUp(
-            Problem::new(ProblemCode::HostFailed, "Making the data directory took too long.").hint("Look at the disk's load, then try again."),
+            Problem::new(ProblemCode::HostFailed, "Making the data directory took too long.")
+                .hint("Look at the disk's load, then try again."),
         )),
         VolumeState::Preparing => Ok(Next::Wait(Step::Volume, Duration::from_millis(50), "A data directory is being made.".into())),
     }
@@ -181,9 +183,7 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let at = loaded.endpoint()?;
-    let names = [ServerName::Address(at.address.into())];
-    let issued = world.authority.issue(&names, context.now()).map_err(|error| StepError::retry(error, "The certificate could not be issued."))?;
-    let tls = TlsPem { certificate: issued.certificate.clone(), key: issued.key.expose_secret().to_owned() };
+    let tls = serving::issue_certificate(world, &loaded, context.now())?;
     match serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::Nowhere, Some(tls)).await? {
         EndpointState::Serving => Ok(Next::Go(Step::Database)),
         EndpointState::AddressInUse => {
@@ -212,7 +212,9 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
     let mut session = match serving::answers(world, &loaded, since).await? {
         Answer::Yes(session) => session,
         Answer::NotYet(doing) if context.now().since(since) > serving::STARTING_LIMIT => {
-            return Err(StepError::GiveUp(Problem::new(ProblemCode::EngineStartFailed, "The engine did not answer in time.").detail(doing)));
+            return Err(StepError::GiveUp(
+                Problem::new(ProblemCode::EngineStartFailed, "The engine did not answer in time.").detail(doing),
+            ));
         }
         Answer::NotYet(doing) => return Ok(Next::Wait(Step::Database, Duration::from_millis(100), doing)),
     };
@@ -223,7 +225,9 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
 
 async fn verifier(world: &World, request: &Request) -> Result<Verifier, StepError> {
     let lost = || {
-        StepError::GiveUp(Problem::new(ProblemCode::OperationUnreadable, "The owner's password is not there any more.").hint("Create the cluster again."))
+        StepError::GiveUp(
+            Problem::new(ProblemCode::OperationUnreadable, "The owner's password is not there any more.").hint("Create the cluster again."),
+        )
     };
     let id = request.verifier.as_ref().ok_or_else(lost)?;
     let mut look = world.store.look().await.map_err(store_failed)?;

@@ -38,7 +38,13 @@ impl Operation for Recover {
         None
     }
 
-    async fn run(&self, step: Step, _request: &Request, state: &mut start::State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    async fn run(
+        &self,
+        step: Step,
+        _request: &Request,
+        state: &mut start::State,
+        context: &mut Context<World>,
+    ) -> Result<Next<Step>, StepError> {
         match step {
             Step::Start => {
                 start::begin(state, context).await?;

@@ -41,7 +41,13 @@ impl Operation for Restart {
         None
     }
 
-    async fn run(&self, step: Step, _request: &Request, state: &mut start::State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    async fn run(
+        &self,
+        step: Step,
+        _request: &Request,
+        state: &mut start::State,
+        context: &mut Context<World>,
+    ) -> Result<Next<Step>, StepError> {
         match step {
             Step::Close => {
                 stop::close(context).await?;

@@ -20,7 +20,10 @@ pub const STARTING_LIMIT: Duration = Duration::from_secs(600);
 pub async fn describe(world: &World, cluster: &Cluster, instance: &Instance) -> Result<(ProcessLayout, ServerType), StepError> {
     let installation = world.installation(cluster.engine, &cluster.version).await?;
     let server_type = ServerType::find(cluster.spec.server_type()).ok_or_else(|| {
-        StepError::GiveUp(Problem::new(ProblemCode::ServerTypeUnknown, format!("There is no server type '{}'.", cluster.spec.server_type())))
+        StepError::GiveUp(Problem::new(
+            ProblemCode::ServerTypeUnknown,
+            format!("There is no server type '{}'.", cluster.spec.server_type()),
+        ))
     })?;
     let spec = InstanceSpec {
         cluster: cluster.id.clone(),
@@ -172,8 +175,11 @@ pub async fn ensure_endpoint(
 }
 
 /// The endpoint of a cluster that users know already: they keep their address, so somebody else on it is waited for.
-pub async fn keep_endpoint(world: &World, loaded: &Loaded, allowed: &[String], lead: Lead) -> Result<(), StepError> {
-    match ensure_endpoint(world, loaded, allowed, lead, None).await? {
+/// A certificate that was lost is issued again.
+pub async fn keep_endpoint(world: &World, loaded: &Loaded, allowed: &[String], lead: Lead, now: Timestamp) -> Result<(), StepError> {
+    let lost = world.host.endpoint_certificate(&loaded.cluster.id).await.map_err(host_failed)?.is_none();
+    let tls = if lost { Some(issue_certificate(world, loaded, now)?) } else { None };
+    match ensure_endpoint(world, loaded, allowed, lead, tls).await? {
         EndpointState::Serving => Ok(()),
         EndpointState::AddressInUse => {
             let endpoint = loaded.endpoint()?;

@@ -4,8 +4,8 @@ use crate::serving::{self, Answer, Lead};
 use crate::stop;
 use crate::world::{World, insist};
 use async_trait::async_trait;
-use moorage_domain::cluster::Wish;
 use moorage_domain::Timestamp;
+use moorage_domain::cluster::Wish;
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::Write;
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,7 @@ pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepErro
 async fn lead_to_instance(context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
+    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance, context.now()).await?;
     let instance = loaded.instance()?;
     let observed = serving::observed_running(world, instance).await;
     let id = instance.id.clone();

@@ -44,9 +44,11 @@ impl World {
     /// Reads a cluster; one that is gone ends the operation.
     pub async fn load(&self, id: &ClusterId) -> Result<Loaded, StepError> {
         let mut look = self.store.look().await.map_err(store_failed)?;
-        let cluster = look.cluster(id).await.map_err(store_failed)?.ok_or_else(|| {
-            StepError::GiveUp(Problem::new(ProblemCode::ClusterNotFound, "The cluster is gone."))
-        })?;
+        let cluster = look
+            .cluster(id)
+            .await
+            .map_err(store_failed)?
+            .ok_or_else(|| StepError::GiveUp(Problem::new(ProblemCode::ClusterNotFound, "The cluster is gone.")))?;
         let instance = look.instances_of(id).await.map_err(store_failed)?.into_iter().next();
         let endpoint = look.endpoint_of(id).await.map_err(store_failed)?;
         Ok(Loaded { cluster, instance, endpoint })
@@ -55,7 +57,10 @@ impl World {
     /// The engine of that name.
     pub fn engine(&self, name: EngineName) -> Result<&Arc<dyn Engine>, StepError> {
         self.engines.iter().find(|engine| engine.name() == name).ok_or_else(|| {
-            StepError::GiveUp(Problem::new(ProblemCode::EngineVersionNotInstalled, format!("This program does not know {}.", name.display())))
+            StepError::GiveUp(Problem::new(
+                ProblemCode::EngineVersionNotInstalled,
+                format!("This program does not know {}.", name.display()),
+            ))
         })
     }
 
@@ -70,8 +75,11 @@ impl World {
         };
         exact.or_else(newer).cloned().ok_or_else(|| {
             StepError::GiveUp(
-                Problem::new(ProblemCode::EngineVersionNotInstalled, format!("{} {version} is not installed on this host any more.", engine.display()))
-                    .hint(format!("Install it again with `moorage engine install {engine}@{version}`, then try again.")),
+                Problem::new(
+                    ProblemCode::EngineVersionNotInstalled,
+                    format!("{} {version} is not installed on this host any more.", engine.display()),
+                )
+                .hint(format!("Install it again with `moorage engine install {engine}@{version}`, then try again.")),
             )
         })
     }

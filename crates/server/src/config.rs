@@ -111,7 +111,8 @@ pub fn read(path: Option<&Path>) -> Result<Config, Problem> {
         ("storage.driver", config.storage.driver.is_some()),
     ];
     if let Some((key, _)) = not_there.iter().find(|(_, given)| *given) {
-        return Err(Problem::new(ProblemCode::NotSupportedYet, format!("The configuration key `{key}` is not supported yet.")).hint("Take it out of the file."));
+        return Err(Problem::new(ProblemCode::NotSupportedYet, format!("The configuration key `{key}` is not supported yet."))
+            .hint("Take it out of the file."));
     }
     if config.network.subnets.iter().any(|subnet| !subnet.cidr.addr().is_loopback()) {
         return Err(Problem::new(ProblemCode::NotSupportedYet, "Subnets outside the loopback range are not supported yet.")

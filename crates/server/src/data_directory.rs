@@ -13,7 +13,8 @@ pub fn default_path() -> PathBuf {
 }
 
 fn unusable(path: &Path, why: impl ToString) -> Problem {
-    Problem::new(ProblemCode::DataDirectoryUnusable, format!("The data directory {} cannot be used.", path.display())).detail(why.to_string())
+    Problem::new(ProblemCode::DataDirectoryUnusable, format!("The data directory {} cannot be used.", path.display()))
+        .detail(why.to_string())
 }
 
 /// Makes the directory where it is missing and returns its absolute path.
@@ -28,8 +29,13 @@ pub fn prepare(path: &Path) -> Result<PathBuf, Problem> {
         for above in path.ancestors().skip(1) {
             let mode = std::fs::metadata(above).map_err(|error| unusable(&path, error))?.permissions().mode();
             if mode & 0o001 == 0 {
-                let why = format!("Engines run under accounts of their own and cannot pass through {} (mode {:04o}).", above.display(), mode & 0o7777);
-                return Err(unusable(&path, why).hint(format!("Open it for passing through with `chmod o+x {}`, or choose another directory.", above.display())));
+                let why = format!(
+                    "Engines run under accounts of their own and cannot pass through {} (mode {:04o}).",
+                    above.display(),
+                    mode & 0o7777
+                );
+                return Err(unusable(&path, why)
+                    .hint(format!("Open it for passing through with `chmod o+x {}`, or choose another directory.", above.display())));
             }
         }
     }
@@ -51,8 +57,11 @@ pub fn lock(path: &Path) -> Result<Lock, Problem> {
     let mut file = open(path).map_err(|error| unusable(path, error))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let holder = holder_of(&mut file).map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-        return Err(Problem::new(ProblemCode::DataDirectoryInUse, format!("The data directory {} is in use: {holder} serves it.", path.display()))
-            .hint("Use that server, stop it with `moorage stop`, or name another directory with --data-dir."));
+        return Err(Problem::new(
+            ProblemCode::DataDirectoryInUse,
+            format!("The data directory {} is in use: {holder} serves it.", path.display()),
+        )
+        .hint("Use that server, stop it with `moorage stop`, or name another directory with --data-dir."));
     }
     let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(|error| unusable(path, error))?;

@@ -102,12 +102,15 @@ async fn list(place: Place, available: bool, format: &str) -> Result<()> {
         }
     }
     if format == "json" {
-        let list: Vec<_> = rows.iter().map(|(engine, version, place)| json!({"engine": engine, "version": version, "place": place})).collect();
+        let list: Vec<_> =
+            rows.iter().map(|(engine, version, place)| json!({"engine": engine, "version": version, "place": place})).collect();
         output::print(&serde_json::to_string_pretty(&list)?);
         return Ok(());
     }
     if rows.is_empty() {
-        output::say("no engine version is installed; install one with `moorage engine install mariadb@10.11` or `moorage engine install postgresql@15`");
+        output::say(
+            "no engine version is installed; install one with `moorage engine install mariadb@10.11` or `moorage engine install postgresql@15`",
+        );
     }
     for (engine, version, place) in rows {
         output::print(&format!("{:<12}{version:<12}{place}", engine.as_str()));
@@ -117,7 +120,8 @@ async fn list(place: Place, available: bool, format: &str) -> Result<()> {
 
 fn read_label(label: &str) -> Result<(EngineName, Version), Problem> {
     let wrong = || {
-        Problem::new(ProblemCode::InvalidRequest, format!("'{label}' is not an engine version.")).hint("Name it as mariadb@10.11.18 or postgresql@15.20.")
+        Problem::new(ProblemCode::InvalidRequest, format!("'{label}' is not an engine version."))
+            .hint("Name it as mariadb@10.11.18 or postgresql@15.20.")
     };
     let (engine, version) = label.split_once('@').ok_or_else(wrong)?;
     Ok((EngineName::parse(engine).ok_or_else(wrong)?, Version::parse(version).map_err(|_| wrong())?))

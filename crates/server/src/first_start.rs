@@ -49,9 +49,12 @@ pub fn master_key(directory: &Path) -> Result<MasterKey> {
     }
     let instances = std::fs::read_dir(directory.join("instances")).map(Iterator::count).unwrap_or(0);
     if instances > 0 {
-        return Err(Problem::new(ProblemCode::DataDirectoryUnusable, format!("The store is missing, but {instances} databases are in {}.", directory.display()))
-            .hint("Put store.db back from its copy. Databases keep serving meanwhile; nothing was changed.")
-            .into());
+        return Err(Problem::new(
+            ProblemCode::DataDirectoryUnusable,
+            format!("The store is missing, but {instances} databases are in {}.", directory.display()),
+        )
+        .hint("Put store.db back from its copy. Databases keep serving meanwhile; nothing was changed.")
+        .into());
     }
     MasterKey::load_or_create(&path).context("making the master key")
 }
@@ -63,7 +66,10 @@ pub async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, now
     let host = look.fact("host").await?;
     drop(look);
     if let (Some(id), Some(host)) = (known, host) {
-        return Ok(Installation { id: u128::from_str_radix(&id, 16).context("reading the installation's identity")?, host: HostId::parse(&host)? });
+        return Ok(Installation {
+            id: u128::from_str_radix(&id, 16).context("reading the installation's identity")?,
+            host: HostId::parse(&host)?,
+        });
     }
     let installation = Installation { id: secrets::random_bits()?, host: HostId::from_bits(uuid::Uuid::now_v7().as_u128()) };
     let setting = |name: &str, default: &str| std::env::var(name).ok().filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned());
@@ -89,7 +95,14 @@ pub async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, now
     uow.insert_host(&installation.host, &host_name(), now).await?;
     uow.insert_project(&project, "default", now).await?;
     let password_hash = secrets::hash_password(&password)?;
-    let new = NewAccount { id: &account, project: &project, name: &user, email: &email, password_hash: &password_hash, role: Role::Administrator };
+    let new = NewAccount {
+        id: &account,
+        project: &project,
+        name: &user,
+        email: &email,
+        password_hash: &password_hash,
+        role: Role::Administrator,
+    };
     uow.insert_account(&new, now).await?;
     let sealed = master_key.seal(secret_key.expose_secret().as_bytes(), &moorage_app::access_key_context(&access_key))?;
     uow.insert_access_key(&account, &access_key, &sealed, now).await?;
@@ -131,7 +144,8 @@ pub fn set_base_url(directory: &Path, base_url: &str) -> Result<()> {
 fn write_bootstrap(directory: &Path, bootstrap: &serde_json::Value) -> Result<()> {
     let (temporary, path) = (directory.join("bootstrap.json.new"), directory.join("bootstrap.json"));
     drop(std::fs::remove_file(&temporary));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).context("writing bootstrap.json")?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).context("writing bootstrap.json")?;
     file.write_all(serde_json::to_string_pretty(bootstrap)?.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;

@@ -64,11 +64,12 @@ pub fn engines() -> Vec<Arc<dyn Engine>> {
 /// Opens the store of a data directory; one from a newer program is refused with what to do.
 pub async fn open_store(directory: &Path) -> Result<Store> {
     Store::open(&directory.join("store.db")).await.map_err(|error| match error {
-        StoreError::TooNew { found, known } => {
-            Problem::new(ProblemCode::StoreTooNew, format!("The store has schema version {found}; this program knows versions up to {known}."))
-                .hint("Start the newer program that wrote it. Nothing was changed.")
-                .into()
-        }
+        StoreError::TooNew { found, known } => Problem::new(
+            ProblemCode::StoreTooNew,
+            format!("The store has schema version {found}; this program knows versions up to {known}."),
+        )
+        .hint("Start the newer program that wrote it. Nothing was changed.")
+        .into(),
         other => anyhow::Error::new(other).context(format!("opening the store in {}", directory.display())),
     })
 }
@@ -94,7 +95,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let listener = listen(arguments.listen.or(config.server.listen.clone()).as_deref().unwrap_or("127.0.0.1:8440")).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
 
-    let host = LocalHost::start(host_options(&directory, &installation, &config)?).await.map_err(|error| anyhow::Error::new(error))?;
+    let host = LocalHost::start(host_options(&directory, &installation, &config)?).await.map_err(anyhow::Error::new)?;
     host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
     let subnets = config.subnets(installation.id);
     let world = Arc::new(World {
@@ -113,7 +114,15 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let watching = Watch { world: world.clone(), wake: wake.clone(), spares: config.storage.spares.unwrap_or(SPARES) };
     let mut watchers = moorage_watchers::start(watching, stopping.clone());
 
-    let app = App::new(Parts { store: store.clone(), master_key, engines: engines(), host, subnets, wake, authority: authority.certificate().to_owned() });
+    let app = App::new(Parts {
+        store: store.clone(),
+        master_key,
+        engines: engines(),
+        host,
+        subnets,
+        wake,
+        authority: authority.certificate().to_owned(),
+    });
     let ending = stopping.clone();
     let ready = Arc::new(move || if *ending.borrow() { Err("The server is ending.".to_owned()) } else { Ok(()) });
     let options = ApiOptions { public_base: config.server.public_url.clone(), ready, ..ApiOptions::default() };

@@ -60,9 +60,12 @@ async fn end_server(directory: &Path, pid: u32) -> Result<()> {
     // The lock tells, not the process: one that its parent has not waited for yet looks alive.
     while data_directory::holder(directory) == Some(pid) {
         if begun.elapsed() > SERVER_LIMIT {
-            return Err(Problem::new(ProblemCode::HostFailed, format!("The server (process {pid}) did not end within {} s.", SERVER_LIMIT.as_secs()))
-                .hint(format!("Look at its log; `kill -9 {pid}` ends it without harm to the databases."))
-                .into());
+            return Err(Problem::new(
+                ProblemCode::HostFailed,
+                format!("The server (process {pid}) did not end within {} s.", SERVER_LIMIT.as_secs()),
+            )
+            .hint(format!("Look at its log; `kill -9 {pid}` ends it without harm to the databases."))
+            .into());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

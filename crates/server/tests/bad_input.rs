@@ -249,38 +249,229 @@ fn every_wrong_field_of_a_create_request_is_named_and_makes_nothing() {
 
         let long = "a".repeat(10_000);
         let mut wrong: Vec<(&str, Vec<Value>)> = vec![
-            ("/name", vec![json!(""), json!("ab"), json!("a".repeat(21)), json!(long), json!("shop1"), json!("sh-op"), json!("sh op"), json!("shop\n"), json!("shöp"), json!("ѕhор"), json!("sh\u{0}op"), json!("'; DROP TABLE cluster; --"), json!("../../etc"), json!(7)]),
-            ("/instance_name_prefix", vec![json!(""), json!("ab"), json!("a".repeat(14)), json!("Shop"), json!("1shop"), json!("sh_op"), json!("shop\n"), json!("sh/op"), json!("-shop")]),
+            (
+                "/name",
+                vec![
+                    json!(""),
+                    json!("ab"),
+                    json!("a".repeat(21)),
+                    json!(long),
+                    json!("shop1"),
+                    json!("sh-op"),
+                    json!("sh op"),
+                    json!("shop\n"),
+                    json!("shöp"),
+                    json!("ѕhор"),
+                    json!("sh\u{0}op"),
+                    json!("'; DROP TABLE cluster; --"),
+                    json!("../../etc"),
+                    json!(7),
+                ],
+            ),
+            (
+                "/instance_name_prefix",
+                vec![
+                    json!(""),
+                    json!("ab"),
+                    json!("a".repeat(14)),
+                    json!("Shop"),
+                    json!("1shop"),
+                    json!("sh_op"),
+                    json!("shop\n"),
+                    json!("sh/op"),
+                    json!("-shop"),
+                ],
+            ),
             ("/subnet_id", vec![json!(""), json!(5), json!("x".repeat(65)), json!("def\u{1}ault")]),
-            ("/timezone", vec![json!("Mars/Olympus"), json!("../../etc/passwd"), json!("Asia/Seoul'"), json!("Asia/Seoul "), json!(9), json!("KST9"), json!("x".repeat(65)), json!("Etc/Unknown")]),
-            ("/allowable_ip_addresses", vec![json!("10.0.0.1"), json!(["everyone"]), json!(["10.0.0.0/33"]), json!(["10.0.0.1/8"]), json!(["300.0.0.1"]), json!(["10.0.0.1", "10.0.0.1/32"]), json!([5]), json!([null]), json!([" 10.0.0.1"]), json!(["10.0.0.1\n"]), json!(["10.0.0.0/-1"]), json!((0..201).map(|n| format!("10.0.0.{n}")).collect::<Vec<_>>()), json!({})]),
+            (
+                "/timezone",
+                vec![
+                    json!("Mars/Olympus"),
+                    json!("../../etc/passwd"),
+                    json!("Asia/Seoul'"),
+                    json!("Asia/Seoul "),
+                    json!(9),
+                    json!("KST9"),
+                    json!("x".repeat(65)),
+                    json!("Etc/Unknown"),
+                ],
+            ),
+            (
+                "/allowable_ip_addresses",
+                vec![
+                    json!("10.0.0.1"),
+                    json!(["everyone"]),
+                    json!(["10.0.0.0/33"]),
+                    json!(["10.0.0.1/8"]),
+                    json!(["300.0.0.1"]),
+                    json!(["10.0.0.1", "10.0.0.1/32"]),
+                    json!([5]),
+                    json!([null]),
+                    json!([" 10.0.0.1"]),
+                    json!(["10.0.0.1\n"]),
+                    json!(["10.0.0.0/-1"]),
+                    json!((0..201).map(|n| format!("10.0.0.{n}")).collect::<Vec<_>>()),
+                    json!({}),
+                ],
+            ),
             ("/ha_enabled", vec![json!("true"), json!(1)]),
             ("/nat_enabled", vec![json!("false"), json!(0)]),
             ("/origin_cluster_id", vec![json!(5)]),
-            ("/tags", vec![json!("x"), json!([{"value": "x"}]), json!([{"key": ""}]), json!([{"key": "k", "value": "x".repeat(257)}]), json!([{"key": "k"}, {"key": "k"}]), json!([{"key": "k", "v": 1}]), json!(vec![json!({"key": "k"}); 51])]),
-            ("/maintenance_option", vec![json!("MON"), json!({"period_hour": "25"}), json!({"period_hour": 1}), json!({"starting_day_of_week": "Monday"}), json!({"starting_time": "2460"}), json!({"starting_time": "2400"}), json!({"starting_time": "1"}), json!({"often": true})]),
+            (
+                "/tags",
+                vec![
+                    json!("x"),
+                    json!([{"value": "x"}]),
+                    json!([{"key": ""}]),
+                    json!([{"key": "k", "value": "x".repeat(257)}]),
+                    json!([{"key": "k"}, {"key": "k"}]),
+                    json!([{"key": "k", "v": 1}]),
+                    json!(vec![json!({"key": "k"}); 51]),
+                ],
+            ),
+            (
+                "/maintenance_option",
+                vec![
+                    json!("MON"),
+                    json!({"period_hour": "25"}),
+                    json!({"period_hour": 1}),
+                    json!({"starting_day_of_week": "Monday"}),
+                    json!({"starting_time": "2460"}),
+                    json!({"starting_time": "2400"}),
+                    json!({"starting_time": "1"}),
+                    json!({"often": true}),
+                ],
+            ),
             ("/init_config_option/audit_enabled", vec![json!("no")]),
-            ("/init_config_option/backup_option", vec![json!("daily"), json!({"archive_frequency_minute": "7"}), json!({"archive_frequency_minute": 60}), json!({"retention_period_day": "6"}), json!({"retention_period_day": "36"}), json!({"starting_time_hour": "24"}), json!({"starting_time_hour": "02"}), json!({"depth": "1"})]),
-            ("/init_config_option/database_name", vec![json!(""), json!("ab"), json!("a".repeat(21)), json!("1shop"), json!("sh_op"), json!("sh`op"), json!("sh\"op"), json!("shop\n"), json!("mysql"), json!("MySQL"), json!("postgres"), json!("sys"), json!("test"), json!("template1")]),
-            ("/init_config_option/database_port", vec![json!(0), json!(-1), json!(22), json!(1023), json!(65536), json!(1e300), json!(3306.5), json!("2866"), json!(true), json!([2866])]),
-            ("/init_config_option/database_user_name", vec![json!(""), json!("k"), json!("a".repeat(21)), json!("Keeper"), json!("keeper1"), json!("keeper@x"), json!("kee'per"), json!("keeper\n"), json!("root"), json!("postgres"), json!("mysql"), json!("mariadb"), json!("moorage"), json!("public"), json!("none")]),
-            ("/init_config_option/database_user_password", vec![json!(""), json!("Str0ng!"), json!(format!("S1!{}", "x".repeat(28))), json!("Strong!pass"), json!("12345678!"), json!("Str0ngpass"), json!("Str0ng'pass!"), json!("Str0ng\"pass!"), json!("Str0ng`pass!"), json!("Str0ng! pass"), json!("Str0ng!pass\n"), json!("Str0ng!päss"), json!(12_345_678)]),
+            (
+                "/init_config_option/backup_option",
+                vec![
+                    json!("daily"),
+                    json!({"archive_frequency_minute": "7"}),
+                    json!({"archive_frequency_minute": 60}),
+                    json!({"retention_period_day": "6"}),
+                    json!({"retention_period_day": "36"}),
+                    json!({"starting_time_hour": "24"}),
+                    json!({"starting_time_hour": "02"}),
+                    json!({"depth": "1"}),
+                ],
+            ),
+            (
+                "/init_config_option/database_name",
+                vec![
+                    json!(""),
+                    json!("ab"),
+                    json!("a".repeat(21)),
+                    json!("1shop"),
+                    json!("sh_op"),
+                    json!("sh`op"),
+                    json!("sh\"op"),
+                    json!("shop\n"),
+                    json!("mysql"),
+                    json!("MySQL"),
+                    json!("postgres"),
+                    json!("sys"),
+                    json!("test"),
+                    json!("template1"),
+                ],
+            ),
+            (
+                "/init_config_option/database_port",
+                vec![
+                    json!(0),
+                    json!(-1),
+                    json!(22),
+                    json!(1023),
+                    json!(65536),
+                    json!(1e300),
+                    json!(3306.5),
+                    json!("2866"),
+                    json!(true),
+                    json!([2866]),
+                ],
+            ),
+            (
+                "/init_config_option/database_user_name",
+                vec![
+                    json!(""),
+                    json!("k"),
+                    json!("a".repeat(21)),
+                    json!("Keeper"),
+                    json!("keeper1"),
+                    json!("keeper@x"),
+                    json!("kee'per"),
+                    json!("keeper\n"),
+                    json!("root"),
+                    json!("postgres"),
+                    json!("mysql"),
+                    json!("mariadb"),
+                    json!("moorage"),
+                    json!("public"),
+                    json!("none"),
+                ],
+            ),
+            (
+                "/init_config_option/database_user_password",
+                vec![
+                    json!(""),
+                    json!("Str0ng!"),
+                    json!(format!("S1!{}", "x".repeat(28))),
+                    json!("Strong!pass"),
+                    json!("12345678!"),
+                    json!("Str0ngpass"),
+                    json!("Str0ng'pass!"),
+                    json!("Str0ng\"pass!"),
+                    json!("Str0ng`pass!"),
+                    json!("Str0ng! pass"),
+                    json!("Str0ng!pass\n"),
+                    json!("Str0ng!päss"),
+                    json!(12_345_678),
+                ],
+            ),
             ("/instance_groups", vec![json!([]), json!({}), json!([5]), json!([null]), json!("ACTIVE")]),
             ("/instance_groups/0/role_type", vec![json!("ACTIVE_STANDBY"), json!("MASTER"), json!("active"), json!("")]),
             ("/instance_groups/0/server_type_name", vec![json!(""), json!("x".repeat(65))]),
-            ("/instance_groups/0/block_storage_groups", vec![json!([]), json!([{"role_type": "ARCHIVE", "size_gb": 16}]), json!(vec![json!({"role_type": "DATA", "size_gb": 16}); 10]), json!(vec![json!({"role_type": "OS", "size_gb": 104}); 2]), json!("SSD")]),
+            (
+                "/instance_groups/0/block_storage_groups",
+                vec![
+                    json!([]),
+                    json!([{"role_type": "ARCHIVE", "size_gb": 16}]),
+                    json!(vec![json!({"role_type": "DATA", "size_gb": 16}); 10]),
+                    json!(vec![json!({"role_type": "OS", "size_gb": 104}); 2]),
+                    json!("SSD"),
+                ],
+            ),
             ("/instance_groups/0/block_storage_groups/0/role_type", vec![json!("SYSTEM"), json!("os"), json!("")]),
-            ("/instance_groups/0/block_storage_groups/1/size_gb", vec![json!(15), json!(5121), json!(-16), json!(0), json!(16.5), json!("104"), json!(1e300), json!(u64::MAX)]),
+            (
+                "/instance_groups/0/block_storage_groups/1/size_gb",
+                vec![json!(15), json!(5121), json!(-16), json!(0), json!(16.5), json!("104"), json!(1e300), json!(u64::MAX)],
+            ),
             ("/instance_groups/0/block_storage_groups/1/volume_type", vec![json!("NVME"), json!("ssd"), json!(1)]),
             ("/instance_groups/0/instances", vec![json!({}), json!([{"role_type": "ACTIVE"}, {"role_type": "ACTIVE"}]), json!(["ACTIVE"])]),
             ("/instance_groups/0/instances/0/role_type", vec![json!("STANDBY"), json!("MASTER")]),
-            ("/instance_groups/0/instances/0/service_ip_address", vec![json!("here"), json!("10.0.0"), json!("10.0.0.256"), json!("::1"), json!("10.0.0.1/32"), json!(167_772_161)]),
+            (
+                "/instance_groups/0/instances/0/service_ip_address",
+                vec![json!("here"), json!("10.0.0"), json!("10.0.0.256"), json!("::1"), json!("10.0.0.1/32"), json!(167_772_161)],
+            ),
         ];
         if version == POSTGRESQL {
-            wrong.push(("/init_config_option/database_encoding", vec![json!("klingon"), json!("utf8mb4"), json!("SJIS"), json!("UTF-8'; DROP DATABASE x"), json!(8), json!("x".repeat(65))]));
+            wrong.push((
+                "/init_config_option/database_encoding",
+                vec![json!("klingon"), json!("utf8mb4"), json!("SJIS"), json!("UTF-8'; DROP DATABASE x"), json!(8), json!("x".repeat(65))],
+            ));
             wrong.push(("/init_config_option/database_locale", vec![json!("xx_XX"), json!("C'; --"), json!("../../tmp"), json!(1)]));
         } else {
-            wrong.push(("/init_config_option/database_character_set", vec![json!("klingon"), json!("UTF-8"), json!("utf8; DROP DATABASE x"), json!("utf8 COLLATE x"), json!(8), json!("x".repeat(65))]));
+            wrong.push((
+                "/init_config_option/database_character_set",
+                vec![
+                    json!("klingon"),
+                    json!("UTF-8"),
+                    json!("utf8; DROP DATABASE x"),
+                    json!("utf8 COLLATE x"),
+                    json!(8),
+                    json!("x".repeat(65)),
+                ],
+            ));
         }
         for (place, values) in &wrong {
             let name = place[1..].replace('/', ".");
@@ -290,7 +481,8 @@ fn every_wrong_field_of_a_create_request_is_named_and_makes_nothing() {
         }
 
         // Keys that nobody asked for, at every level, the sibling's own among them.
-        let sibling = if version == POSTGRESQL { "/init_config_option/database_character_set" } else { "/init_config_option/database_encoding" };
+        let sibling =
+            if version == POSTGRESQL { "/init_config_option/database_character_set" } else { "/init_config_option/database_encoding" };
         for place in [
             "/colour",
             "/Name",
@@ -316,11 +508,31 @@ fn every_wrong_field_of_a_create_request_is_named_and_makes_nothing() {
             ("/dbaas_engine_version_id", json!("../clusters"), "Dbaas.ValidationError.InvalidEngineVersion", "Invalid Engine Version."),
             ("/dbaas_engine_version_id", json!(other), "Dbaas.ValidationError.InvalidEngineVersion", "Invalid Engine Version."),
             ("/instance_groups/0/server_type_name", json!("db9v9m9"), "Dbaas.ValidationError.InvalidServerType", "db9v9m9"),
-            ("/instance_groups/0/server_type_name", json!("redis1v2m4"), "Dbaas.ValidationError.InvalidServerType", "invalid data (Server type)"),
+            (
+                "/instance_groups/0/server_type_name",
+                json!("redis1v2m4"),
+                "Dbaas.ValidationError.InvalidServerType",
+                "invalid data (Server type)",
+            ),
             ("/subnet_id", json!("nowhere"), "Dbaas.ValidationError.InvalidSubnet", "default"),
-            ("/instance_groups/0/instances/0/service_ip_address", json!("192.0.2.1"), "Dbaas.ValidationError.InvalidIpAddress", "192.0.2.1"),
-            ("/instance_groups/0/instances/0/service_ip_address", json!(network), "Dbaas.ValidationError.InvalidIpAddress", network.as_str()),
-            ("/instance_groups/0/instances/0/service_ip_address", json!(good.address), "Dbaas.ValidationError.IpAddressNotAvailable", "is not available"),
+            (
+                "/instance_groups/0/instances/0/service_ip_address",
+                json!("192.0.2.1"),
+                "Dbaas.ValidationError.InvalidIpAddress",
+                "192.0.2.1",
+            ),
+            (
+                "/instance_groups/0/instances/0/service_ip_address",
+                json!(network),
+                "Dbaas.ValidationError.InvalidIpAddress",
+                network.as_str(),
+            ),
+            (
+                "/instance_groups/0/instances/0/service_ip_address",
+                json!(good.address),
+                "Dbaas.ValidationError.IpAddressNotAvailable",
+                "is not available",
+            ),
             ("/instance_groups/0/instances/0/public_ip_id", json!("pip"), "Dbaas.ValidationError.NotSupportedYet", "public_ip_id"),
             ("/name", json!("good"), "Dbaas.ValidationError.DuplicatedClusterName", "already exists"),
             ("/ha_enabled", json!(true), "Dbaas.ValidationError.NotSupportedYet", "ha_enabled"),
@@ -389,7 +601,13 @@ fn bodies_that_are_no_request_at_all_are_refused() {
             let (_, text) = vendor_error(&reply, status, "ValidationError");
             assert!(text.contains(told), "{path} {shown}: {text}");
         }
-        let code = if status == 413 { "body-too-large" } else if told == "not permitted" { "invalid-request" } else { "malformed-body" };
+        let code = if status == 413 {
+            "body-too-large"
+        } else if told == "not permitted" {
+            "invalid-request"
+        } else {
+            "malformed-body"
+        };
         let reply = installation.exchange("POST", "/moorage/v1/clusters", &bearer(&installation), Some(bytes));
         native_error(&reply, status, code);
     }
@@ -407,7 +625,8 @@ fn bodies_that_are_no_request_at_all_are_refused() {
     assert!(reply.starts_with("HTTP/1.1 413") && reply.contains("ValidationError"), "{reply}");
     let reply = installation.raw(format!("{head}Content-Length: 5\r\n\r\n{{}}   GET /v1/clusters HTTP/1.1\r\n\r\n").as_bytes());
     assert!(reply.starts_with("HTTP/1.1 400") && reply.matches("HTTP/1.1").count() == 1, "{reply}");
-    let reply = installation.raw(format!("{head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n").as_bytes());
+    let reply = installation
+        .raw(format!("{head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n").as_bytes());
     assert!(reply.starts_with("HTTP/1.1 400") && reply.matches("HTTP/1.1").count() == 1, "{reply}");
     untouched(&installation, &before, &[&good]);
 }
@@ -422,17 +641,35 @@ fn what_is_not_there_is_not_found_and_what_cannot_be_now_is_refused() {
     let not_found = "Dbaas.NotFound.Cluster";
     for id in [unknown.as_str(), "x", "%00", "..%2F..%2Fetc%2Fpasswd", "%ff%fe", "good", "GOOD", "1%27%20OR%201=1", &"9".repeat(3000)] {
         let path = format!("/v1/clusters/{id}");
-        for (method, path) in [("GET", path.clone()), ("DELETE", path.clone()), ("POST", format!("{path}/start")), ("POST", format!("{path}/stop")), ("POST", format!("{path}/restart"))] {
+        for (method, path) in [
+            ("GET", path.clone()),
+            ("DELETE", path.clone()),
+            ("POST", format!("{path}/start")),
+            ("POST", format!("{path}/stop")),
+            ("POST", format!("{path}/restart")),
+        ] {
             vendor_error(&signed(&installation, MARIADB, method, &path, None), 404, not_found);
         }
         let rules = Some(json!({"add_ip_addresses": ["10.0.0.1"]}));
         vendor_error(&signed(&installation, MARIADB, "POST", &format!("{path}/security-group-rules"), rules), 404, not_found);
-        vendor_error(&signed(&installation, MARIADB, "GET", &format!("/v1/requests/{id}"), None), 400, "Dbaas.ValidationError.InvalidRequestId");
-        vendor_error(&signed(&installation, MARIADB, "GET", &format!("/v1/engine-versions/{id}/properties"), None), 404, "Dbaas.NotFound.EngineVersion");
+        vendor_error(
+            &signed(&installation, MARIADB, "GET", &format!("/v1/requests/{id}"), None),
+            400,
+            "Dbaas.ValidationError.InvalidRequestId",
+        );
+        vendor_error(
+            &signed(&installation, MARIADB, "GET", &format!("/v1/engine-versions/{id}/properties"), None),
+            404,
+            "Dbaas.NotFound.EngineVersion",
+        );
     }
     // A request id that looks right, and one whose operation is another engine's or nobody's.
     for id in ["req-00000000-0000-0000-0000-000000000000", "req-", "req-x"] {
-        vendor_error(&signed(&installation, MARIADB, "GET", &format!("/v1/requests/{id}"), None), 400, "Dbaas.ValidationError.InvalidRequestId");
+        vendor_error(
+            &signed(&installation, MARIADB, "GET", &format!("/v1/requests/{id}"), None),
+            400,
+            "Dbaas.ValidationError.InvalidRequestId",
+        );
     }
     // Under another engine's name the cluster is not there (decisions 20).
     for (version, path) in [(POSTGRESQL, own.clone()), (MARIADB, format!("/postgresql{own}"))] {
@@ -465,8 +702,17 @@ fn what_is_not_there_is_not_found_and_what_cannot_be_now_is_refused() {
     }
     // Dots are not walked, slashes are not joined: a request goes where it says or nowhere.
     let token = installation.bootstrap()["token"].as_str().expect("a token").to_owned();
-    for target in ["/x/../v1/clusters", "/v1/clusters/../clusters", "//v1/clusters", "/moorage/../v1/clusters", "/v1/./clusters", "/v1/clusters;x=1", "/v1/clusters%3Fsize=1"] {
-        let reply = installation.raw(format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n").as_bytes());
+    for target in [
+        "/x/../v1/clusters",
+        "/v1/clusters/../clusters",
+        "//v1/clusters",
+        "/moorage/../v1/clusters",
+        "/v1/./clusters",
+        "/v1/clusters;x=1",
+        "/v1/clusters%3Fsize=1",
+    ] {
+        let reply = installation
+            .raw(format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n").as_bytes());
         assert!(reply.starts_with("HTTP/1.1 404"), "{target}: {reply}");
     }
     // Native paths speak their own dialect.
@@ -490,8 +736,23 @@ fn what_is_not_there_is_not_found_and_what_cannot_be_now_is_refused() {
     }
     // Pages, sorts and filters.
     for query in [
-        "size=-1", "size=1001", "size=x", "size=1.5", "size=99999999999999999999999", "size=%2B5", "page=-1", "page=x", "page=2147483648", "page=%00",
-        "sort=name", "sort=name:up", "sort=id:asc", "sort=name:asc,created_at:asc", "sort=name%3Aasc%3B%20DROP", "service_state=running", "service_state=NOWHERE",
+        "size=-1",
+        "size=1001",
+        "size=x",
+        "size=1.5",
+        "size=99999999999999999999999",
+        "size=%2B5",
+        "page=-1",
+        "page=x",
+        "page=2147483648",
+        "page=%00",
+        "sort=name",
+        "sort=name:up",
+        "sort=id:asc",
+        "sort=name:asc,created_at:asc",
+        "sort=name%3Aasc%3B%20DROP",
+        "service_state=running",
+        "service_state=NOWHERE",
     ] {
         let reply = signed(&installation, MARIADB, "GET", &format!("/v1/clusters?{query}"), None);
         let (_, text) = vendor_error(&reply, 400, "ValidationError");
@@ -620,7 +881,8 @@ fn null_blank_and_absent_options_make_the_same_cluster() {
         }
         let (status, accepted) = installation.scp(POSTGRESQL, "POST", "/v1/clusters", Some(wanted));
         assert_eq!(status, 202, "{accepted}");
-        let (_, now) = installation.scp(POSTGRESQL, "GET", &format!("/v1/clusters/{}", accepted["resource"]["id"].as_str().expect("an id")), None);
+        let (_, now) =
+            installation.scp(POSTGRESQL, "GET", &format!("/v1/clusters/{}", accepted["resource"]["id"].as_str().expect("an id")), None);
         assert_eq!(now["service_state"], "CREATING", "right after the 202");
         requests.push(accepted);
     }
@@ -652,7 +914,19 @@ fn the_command_line_says_what_is_wrong_and_makes_nothing() {
     let password = password.to_string_lossy().into_owned();
     let before = installation.inventory();
     let create = |change: &[&str]| {
-        let mut arguments = vec!["cluster", "create", "shop", "--engine", "postgresql", "--database", "shop", "--owner", "keeper", "--password-file", &password];
+        let mut arguments = vec![
+            "cluster",
+            "create",
+            "shop",
+            "--engine",
+            "postgresql",
+            "--database",
+            "shop",
+            "--owner",
+            "keeper",
+            "--password-file",
+            &password,
+        ];
         for pair in change.chunks(2) {
             match arguments.iter().position(|argument| *argument == pair[0]) {
                 Some(at) => arguments[at + 1] = pair[1],
@@ -759,13 +1033,24 @@ fn a_directory_that_cannot_be_served_is_refused_with_the_reason_and_left_alone()
     // Places nothing can be written to.
     let file = std::path::Path::new(&second).join("file");
     std::fs::write(&file, "").expect("written");
-    for place in [format!("{second}/file"), format!("{second}/file/below"), "/proc/moorage".to_owned(), "/sys/moorage".to_owned(), "/dev/null".to_owned()] {
+    for place in [
+        format!("{second}/file"),
+        format!("{second}/file/below"),
+        "/proc/moorage".to_owned(),
+        "/sys/moorage".to_owned(),
+        "/dev/null".to_owned(),
+    ] {
         let said = refuses_to_serve(&["--listen", "127.0.0.1:0", "--data-dir", &place]);
         assert!(said.contains("cannot be used") && said.contains(&place), "{said}");
     }
 
     // Configuration that is none.
-    for (text, told) in [("listen = ", "line 1"), ("[server]\nlissten = 'x'", "lissten"), ("[network]\nsubnets = [{id = 'a', cidr = '10.0.0.0/99'}]", "cidr"), ("[limits]\nconnections = -5", "connections")] {
+    for (text, told) in [
+        ("listen = ", "line 1"),
+        ("[server]\nlissten = 'x'", "lissten"),
+        ("[network]\nsubnets = [{id = 'a', cidr = '10.0.0.0/99'}]", "cidr"),
+        ("[limits]\nconnections = -5", "connections"),
+    ] {
         std::fs::write(&file, text).expect("written");
         let said = refuses_to_serve(&["--listen", "127.0.0.1:0", "--config", &file.to_string_lossy(), "--data-dir", &second]);
         assert!(said.contains(told), "{said}");

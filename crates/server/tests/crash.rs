@@ -111,14 +111,22 @@ fn a_server_killed_at_random_moments_loses_no_operation_and_disturbs_no_database
     assert_eq!(installation.instance_directories().len(), directories, "nothing is left of what failed or went");
     let mark = mark_of(&installation);
     let groups = named_below("/sys/fs/cgroup", &mark).into_iter().filter(|path| path.ends_with("cgroup.events"));
-    let groups = groups.filter(|path| std::fs::read_to_string(path).is_ok_and(|events| events.contains("populated 1")) && !path.contains("gateway"));
-    let alive = clusters.iter().chain([&steady.id]).filter(|id| installation.native("GET", &format!("/moorage/v1/clusters/{id}"), None).1["state"] == "RUNNING");
+    let groups =
+        groups.filter(|path| std::fs::read_to_string(path).is_ok_and(|events| events.contains("populated 1")) && !path.contains("gateway"));
+    let alive = clusters
+        .iter()
+        .chain([&steady.id])
+        .filter(|id| installation.native("GET", &format!("/moorage/v1/clusters/{id}"), None).1["state"] == "RUNNING");
     assert!(groups.count() >= alive.count(), "every running engine has its group");
-    let left = named_below("/sys/fs/cgroup", &mark).into_iter().filter(|path| path.ends_with("cgroup.procs") && path.contains("unified")).count();
+    let left =
+        named_below("/sys/fs/cgroup", &mark).into_iter().filter(|path| path.ends_with("cgroup.procs") && path.contains("unified")).count();
     // Besides instances: the installation itself, its gateway, and jobs that make spares.
     assert!(left <= directories + 4, "groups of {left} things are left, {directories} instances are there");
     let (longest, asked) = watcher.end();
-    eprintln!("serve killed {rounds} times, {} operations; longest pause of a running database's client {longest:?} over {asked} queries", operations.len());
+    eprintln!(
+        "serve killed {rounds} times, {} operations; longest pause of a running database's client {longest:?} over {asked} queries",
+        operations.len()
+    );
     assert!(longest < Duration::from_secs(1), "{longest:?}");
 }
 
@@ -190,7 +198,8 @@ fn a_killed_gateway_serves_again_within_a_second_even_without_the_server() {
         });
         let struck = Instant::now();
         kill(gateway.expect("a gateway"), 9);
-        installation.until(Duration::from_secs(10), "the gateway serves again", |_| (cluster.sql("SELECT 1") == Ok("1".into())).then_some(()));
+        installation
+            .until(Duration::from_secs(10), "the gateway serves again", |_| (cluster.sql("SELECT 1") == Ok("1".into())).then_some(()));
         gaps.push(struck.elapsed());
         std::thread::sleep(Duration::from_millis(1500));
     }
@@ -201,7 +210,8 @@ fn a_killed_gateway_serves_again_within_a_second_even_without_the_server() {
 #[test]
 fn after_a_reboot_everything_that_ran_runs_again_with_every_row() {
     let mut installation = Installation::start();
-    let clusters: Vec<Cluster> = ["mariadb", "postgresql"].iter().map(|engine| installation.create(engine, &format!("boot{engine}"))).collect();
+    let clusters: Vec<Cluster> =
+        ["mariadb", "postgresql"].iter().map(|engine| installation.create(engine, &format!("boot{engine}"))).collect();
     for cluster in &clusters {
         cluster.sql("CREATE TABLE t (n INT PRIMARY KEY)").expect("a table");
         cluster.sql("INSERT INTO t VALUES (1), (2)").expect("rows");
@@ -226,7 +236,8 @@ fn after_a_reboot_everything_that_ran_runs_again_with_every_row() {
     installation.serve();
     for cluster in &clusters {
         let now = installation.reaches(&cluster.id, "RUNNING");
-        installation.until(Duration::from_secs(30), "every row is there", |_| (now.sql("SELECT count(*) FROM t") == Ok("2".into())).then_some(()));
+        installation
+            .until(Duration::from_secs(30), "every row is there", |_| (now.sql("SELECT count(*) FROM t") == Ok("2".into())).then_some(()));
         assert_eq!((&now.address, now.port), (&cluster.address, cluster.port));
     }
     eprintln!("reboot: both engines answering {:?} after the start of serve", begun.elapsed());

@@ -20,7 +20,8 @@ fn fails(installation: &Installation, body: Value) -> (Value, Value) {
     assert_eq!(status, 202, "{accepted}");
     let ended = installation.ended(accepted["operation"]["id"].as_str().expect("an operation"));
     assert_eq!(ended["status"], "failed", "{ended}");
-    let (_, shown) = installation.native("GET", &format!("/moorage/v1/clusters/{}", accepted["cluster"]["id"].as_str().expect("an id")), None);
+    let (_, shown) =
+        installation.native("GET", &format!("/moorage/v1/clusters/{}", accepted["cluster"]["id"].as_str().expect("an id")), None);
     assert_eq!(shown["state"], "FAILED", "{shown}");
     (ended, shown)
 }
@@ -28,11 +29,15 @@ fn fails(installation: &Installation, body: Value) -> (Value, Value) {
 fn only_row_is_left(installation: &Installation, shown: &Value, neighbours: usize) {
     assert_eq!(installation.instance_directories().len(), neighbours);
     let id = shown["id"].as_str().expect("an id");
-    assert!(!installation.processes().iter().any(|pid| {
-        String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).contains(id)
-    }));
+    assert!(
+        !installation
+            .processes()
+            .iter()
+            .any(|pid| { String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).contains(id) })
+    );
     let path = format!("/moorage/v1/clusters/{id}");
-    let (status, taken) = installation.native("POST", "/moorage/v1/clusters", Some(body(shown["name"].as_str().expect("a name"), "postgresql")));
+    let (status, taken) =
+        installation.native("POST", "/moorage/v1/clusters", Some(body(shown["name"].as_str().expect("a name"), "postgresql")));
     assert_eq!(status, 409, "its name stays taken: {taken}");
     let (status, accepted) = installation.native("DELETE", &path, None);
     assert_eq!(status, 202, "it can be deleted: {accepted}");

@@ -137,7 +137,9 @@ fn a_cluster_keeps_its_rows_through_stop_start_and_restart_and_leaves_nothing_wh
         let cluster = installation.create(engine, &format!("life{engine}"));
         cluster.sql("CREATE TABLE t (n INT PRIMARY KEY)").expect("a table");
         cluster.sql("INSERT INTO t VALUES (1), (2), (3)").expect("rows");
-        for (verb, passing, then) in [("stop", "STOPPING", "STOPPED"), ("start", "STARTING", "RUNNING"), ("restart", "RESTARTING", "RUNNING")] {
+        for (verb, passing, then) in
+            [("stop", "STOPPING", "STOPPED"), ("start", "STARTING", "RUNNING"), ("restart", "RESTARTING", "RUNNING")]
+        {
             let path = format!("/moorage/v1/clusters/{}/{verb}", cluster.id);
             let (status, accepted) = installation.native("POST", &path, None);
             assert_eq!(status, 202, "{accepted}");
@@ -208,14 +210,25 @@ fn tenants_cannot_reach_each_other_or_the_machine() {
     // An engine's own account, whatever an attacker makes it run, reads nothing of a neighbour and reaches no network.
     let uid = |cluster: &support::Cluster| {
         let status = std::fs::read_to_string(format!("/proc/{}/status", cluster.engine_pid(&installation))).expect("status");
-        status.lines().find_map(|line| line.strip_prefix("Uid:")).and_then(|line| line.split_whitespace().next()).expect("a uid").parse::<u32>().expect("a number")
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("Uid:"))
+            .and_then(|line| line.split_whitespace().next())
+            .expect("a uid")
+            .parse::<u32>()
+            .expect("a number")
     };
     let (a, b) = (uid(&postgresql), uid(&mariadb));
     assert!(a != b && a >= 1000 && b >= 1000);
     for (uid, other) in [(a, &mariadb), (b, &postgresql)] {
         let instance = other.shown["instances"][0]["id"].as_str().expect("an instance");
         let volume = installation.directory.join("instances").join(instance).join("volume");
-        for path in [volume, installation.directory.join("store.db"), installation.directory.join("master.key"), installation.directory.join("bootstrap.json")] {
+        for path in [
+            volume,
+            installation.directory.join("store.db"),
+            installation.directory.join("master.key"),
+            installation.directory.join("bootstrap.json"),
+        ] {
             assert!(path.exists(), "{}", path.display());
             use std::os::unix::process::CommandExt;
             let tried = Command::new("ls").arg(path.join(".")).uid(uid).gid(uid).output().expect("ls runs");
@@ -235,7 +248,11 @@ fn a_server_ends_in_time_and_leaves_databases_running() {
     assert_eq!(cluster.sql("SELECT 1"), Ok("1".into()));
     installation.serve();
     assert_eq!(installation.running(&cluster.id).sql("SELECT 1"), Ok("1".into()));
-    let second = Command::new(support::PROGRAM).args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&installation.directory).output().expect("it runs");
+    let second = Command::new(support::PROGRAM)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(&installation.directory)
+        .output()
+        .expect("it runs");
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains(&installation.server_pid().to_string()), "{said}");

@@ -21,7 +21,9 @@ async fn every_statement_prepares_on_sqlite() {
 #[tokio::test]
 async fn every_statement_prepares_on_postgresql() {
     let server = PostgreSql::start();
-    let pool = sqlx::PgPool::connect(&format!("postgres://nobody@localhost/postgres?host={}", server.directory.path().display())).await.expect("PostgreSQL");
+    let pool = sqlx::PgPool::connect(&format!("postgres://nobody@localhost/postgres?host={}", server.directory.path().display()))
+        .await
+        .expect("PostgreSQL");
     for text in schema() {
         sqlx::raw_sql(sqlx::SqlStr::from_static(text)).execute(&pool).await.expect("the schema");
     }

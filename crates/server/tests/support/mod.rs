@@ -77,7 +77,10 @@ impl Installation {
         self.until(Duration::from_secs(60), "the server is ready", |this| {
             let holder = std::fs::read_to_string(this.directory.join("serve.lock")).unwrap_or_default();
             let url = this.bootstrap()["base_url"].as_str().unwrap_or_default().to_owned();
-            (holder.trim() == pid.to_string() && !url.is_empty() && this.client.get(format!("{url}/readyz")).send().is_ok_and(|r| r.status().is_success())).then_some(())
+            (holder.trim() == pid.to_string()
+                && !url.is_empty()
+                && this.client.get(format!("{url}/readyz")).send().is_ok_and(|r| r.status().is_success()))
+            .then_some(())
         });
     }
 
@@ -145,8 +148,13 @@ impl Installation {
         let message = format!("{method}{}{millis}{key}Openapi", self.url(path));
         let signature = moorage_secrets::hmac_sha256_base64(secret.as_bytes(), message.as_bytes());
         let millis = millis.to_string();
-        let headers =
-            [("Scp-AccessKey", key), ("Scp-Signature", &signature), ("Scp-Timestamp", &millis), ("Scp-ClientType", "Openapi"), ("Scp-Api-Version", version)];
+        let headers = [
+            ("Scp-AccessKey", key),
+            ("Scp-Signature", &signature),
+            ("Scp-Timestamp", &millis),
+            ("Scp-ClientType", "Openapi"),
+            ("Scp-Api-Version", version),
+        ];
         headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     }
 
@@ -162,7 +170,14 @@ impl Installation {
         }
         let response = match request.send() {
             Ok(response) => response,
-            Err(error) => return Reply { status: 0, content_type: String::new(), request_id: String::new(), body: json!({"error": error.to_string()}) },
+            Err(error) => {
+                return Reply {
+                    status: 0,
+                    content_type: String::new(),
+                    request_id: String::new(),
+                    body: json!({"error": error.to_string()}),
+                };
+            }
         };
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let (status, content_type, request_id) = (response.status().as_u16(), header("content-type"), header("x-request-id"));
@@ -269,7 +284,13 @@ impl Installation {
 
     /// Runs the program's own command line against this installation.
     pub fn cli(&self, arguments: &[&str]) -> Output {
-        Command::new(PROGRAM).args(arguments).arg("--data-dir").arg(&self.directory).stdin(Stdio::null()).output().expect("the program runs")
+        Command::new(PROGRAM)
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(&self.directory)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program runs")
     }
 }
 
@@ -334,11 +355,26 @@ impl Cluster {
         let output = if self.engine == "postgresql" {
             let tls = more.first().copied().unwrap_or("sslmode=disable");
             let target = format!("host={} port={} dbname=shop user={user} connect_timeout=5 {tls}", self.address, self.port);
-            Command::new("psql").args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &target, "-c", sql]).env("PGPASSWORD", password).output()
+            Command::new("psql")
+                .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &target, "-c", sql])
+                .env("PGPASSWORD", password)
+                .output()
         } else {
             let port = self.port.to_string();
             let mut command = Command::new("mariadb");
-            command.args(["--no-defaults", "-N", "-B", "--protocol=tcp", "--connect-timeout=5", "-h", &self.address, "-P", &port, "-u", user]);
+            command.args([
+                "--no-defaults",
+                "-N",
+                "-B",
+                "--protocol=tcp",
+                "--connect-timeout=5",
+                "-h",
+                &self.address,
+                "-P",
+                &port,
+                "-u",
+                user,
+            ]);
             command.args(more).args(["-D", "shop", "-e", sql]).env("MYSQL_PWD", password).output()
         };
         let output = output.expect("the stock client runs");
