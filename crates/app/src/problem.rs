@@ -15,6 +15,11 @@ pub(crate) fn store(error: StoreError) -> Problem {
             Problem::new(ProblemCode::StoreTooNew, format!("The store has schema version {found}, this program knows {known}."))
                 .hint("Start the newer program that wrote it.")
         }
+        StoreError::Full { .. } => {
+            tracing::error!(%error, "the disk under the store is full");
+            Problem::new(ProblemCode::NotEnoughSpace, "The disk of the control plane is full; nothing was changed.")
+                .hint("Free space on the file system of the data directory, then try again. Databases keep serving meanwhile.")
+        }
         _ => internal(&error),
     }
 }

@@ -193,6 +193,10 @@ impl SmallDisk {
     fn fill(&self) -> PathBuf {
         let file = self.path.join("ballast");
         drop(Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", file.display())).output());
+        // Room for the control plane's own few rows, and for nothing else.
+        let ballast = std::fs::OpenOptions::new().write(true).open(&file).expect("the ballast");
+        let length = ballast.metadata().expect("its length").len();
+        ballast.set_len(length.saturating_sub(4 << 20)).expect("shortened");
         file
     }
 }

@@ -52,6 +52,12 @@ pub enum StoreError {
     /// The lease under which the work was done belongs to somebody else by now.
     #[error("the operation was taken over by somebody else")]
     LeaseLost,
+    /// The disk under the store is full; nothing was written.
+    #[error("the disk under the store is full while {doing}")]
+    Full {
+        /// What was being done.
+        doing: &'static str,
+    },
     /// A row holds something this build cannot read.
     #[error("a stored {what} cannot be read: {why}")]
     Unreadable {
@@ -73,6 +79,9 @@ pub enum StoreError {
 /// Shorthand.
 pub type StoreResult<T> = Result<T, StoreError>;
 
+/// SQLite's result code for a full disk.
+const SQLITE_FULL: &str = "13";
+
 /// Turns a database error into ours, recognising uniqueness rules.
 pub(crate) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |source| {
@@ -80,6 +89,11 @@ pub(crate) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreEr
             && database.is_unique_violation()
         {
             return StoreError::Taken { what: taken(database.message()) };
+        }
+        if let sqlx::Error::Database(database) = &source
+            && database.code().is_some_and(|code| code == SQLITE_FULL)
+        {
+            return StoreError::Full { doing };
         }
         StoreError::Database { doing, source }
     }
