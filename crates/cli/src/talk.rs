@@ -1,6 +1,7 @@
 //! Where words go: data to standard output, everything else to standard error, progress only where somebody watches.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ impl Talk {
 
     /// Writes data as a line (or lines) of its own. A reader that went away is not a failure.
     pub fn data(&mut self, text: &str) -> Result<(), Failure> {
-        match writeln!(self.out, "{text}").and_then(|()| self.out.flush()) {
+        match writeln!(self.out, "{}", harmless(text)).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Failure::new("The answer could not be written to standard output.").why(error))
             }
@@ -43,7 +44,7 @@ impl Talk {
 
     /// Says something that is not data; whether anybody hears it does not matter.
     pub fn say(&mut self, text: &str) {
-        let _unheard = writeln!(self.err, "{text}");
+        let _unheard = writeln!(self.err, "{}", harmless(text));
     }
 
     /// Says what went wrong.
@@ -60,5 +61,29 @@ impl Talk {
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
+    }
+}
+
+/// The text with control characters made visible: an engine's log holds what its tenants say, and a terminal obeys it.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_given_no_orders() {
+        assert_eq!(harmless("one\ttwo\nthree ü"), "one\ttwo\nthree ü");
+        assert_eq!(harmless("\u{1b}[2Jgone\u{7}\r\u{9b}"), "\\u{1b}[2Jgone\\u{7}\\r\\u{9b}");
     }
 }

@@ -62,6 +62,10 @@ pub struct ProcessLayout {
     pub socket: PathBuf,
     /// Working directory of the process: the volume.
     pub working_directory: PathBuf,
+    /// Files by which an earlier process of it would keep it from starting; removed before each start, as its own account, once
+    /// nothing of that process is left.
+    #[serde(default)]
+    pub stale: Vec<PathBuf>,
     /// The file in `Place::logs` it writes its main log to; standard output and error are appended to it too.
     pub log: PathBuf,
 }

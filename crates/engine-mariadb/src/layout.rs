@@ -24,6 +24,7 @@ pub fn layout(spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         stop: StopPlan { signal: SHUTDOWN, grace: GRACE },
         socket: place.run.join("mariadb.sock"),
         working_directory: place.volume.clone(),
+        stale: Vec::new(),
         log: place.logs.join("mariadb.log"),
     }
 }

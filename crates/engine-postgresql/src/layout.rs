@@ -24,6 +24,8 @@ pub fn layout(spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         stop: StopPlan { signal: FAST_SHUTDOWN, grace: GRACE },
         socket: place.run.join(format!(".s.PGSQL.{}", settings::SOCKET_PORT)),
         working_directory: place.volume.clone(),
+        // They name a process id; a dead process that nobody has waited for yet, or a stranger, may have it.
+        stale: vec![place.volume.join("postmaster.pid"), place.run.join(format!(".s.PGSQL.{}.lock", settings::SOCKET_PORT))],
         log: place.logs.join("postgresql.log"),
     }
 }

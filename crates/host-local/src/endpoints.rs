@@ -82,6 +82,7 @@ pub(crate) fn write_gateway_wish(machine: &Machine) -> HostResult<u64> {
         argv,
         environment: logging,
         working_directory: own.clone(),
+        stale: Vec::new(),
         account,
         log: Some(log_of_gateway(machine)),
         groups: machine.groups.plan("gateway", 0, 0),

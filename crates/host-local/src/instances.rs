@@ -41,6 +41,7 @@ pub(crate) fn write_wish(machine: &Machine, wish: &ProcessWish) -> HostResult<u6
         argv: wish.layout.argv.clone(),
         environment: wish.layout.environment.clone(),
         working_directory: wish.layout.working_directory.clone(),
+        stale: wish.layout.stale.clone(),
         account,
         log: Some(wish.layout.log.clone()),
         groups: machine.groups.plan(name, wish.memory_bytes, wish.cpu),

@@ -104,6 +104,7 @@ pub fn script_engine(place: &Place, before: &str) -> ProcessLayout {
         stop: StopPlan { signal: 15, grace: Duration::from_secs(5) },
         socket: place.run.join("socket"),
         working_directory: place.volume.clone(),
+        stale: Vec::new(),
         log: place.logs.join("engine.log"),
     }
 }

@@ -130,10 +130,13 @@ pub async fn authority(store: &Store, master_key: &MasterKey) -> Result<Certific
 }
 
 /// Puts the real address of the API into `bootstrap.json`; the rest stays as it is. A file that somebody removed on purpose
-/// stays away: everything in it can be had otherwise.
+/// stays away, and one that somebody damaged is left to them: the server needs neither.
 pub fn set_base_url(directory: &Path, base_url: &str) -> Result<()> {
     let Ok(text) = std::fs::read_to_string(directory.join("bootstrap.json")) else { return Ok(()) };
-    let mut bootstrap: serde_json::Value = serde_json::from_str(&text).context("reading bootstrap.json")?;
+    let Some(mut bootstrap) = serde_json::from_str(&text).ok().filter(serde_json::Value::is_object) else {
+        tracing::warn!("bootstrap.json is not the JSON object it was; it is left as it is, and the address of the API is not in it");
+        return Ok(());
+    };
     if bootstrap["base_url"] != base_url {
         bootstrap["base_url"] = json!(base_url);
         write_bootstrap(directory, &bootstrap)?;

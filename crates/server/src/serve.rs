@@ -112,6 +112,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let wake = runner.waker();
     let (stop, stopping) = watch::channel(false);
     let watching = Watch { world: world.clone(), wake: wake.clone(), spares: config.storage.spares.unwrap_or(SPARES) };
+    moorage_watchers::catch_up(&watching).await;
     let mut watchers = moorage_watchers::start(watching, stopping.clone());
 
     let app = App::new(Parts {

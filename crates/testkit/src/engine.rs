@@ -123,6 +123,7 @@ impl Engine for FakeEngine {
             stop: StopPlan { signal: 15, grace: Duration::from_secs(60) },
             socket: place.run.join("socket"),
             working_directory: place.volume.clone(),
+            stale: Vec::new(),
             log: place.logs.join("engine.log"),
         }
     }

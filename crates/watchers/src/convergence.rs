@@ -29,16 +29,23 @@ pub(crate) async fn run(watch: Watch) {
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut attempts = HashMap::new();
-    // The gateway serves from files of its own; once per start they are compared with the rows.
-    let mut endpoints = watch.world.host.inventory().await.ok().map(|inventory| inventory.endpoints);
     loop {
         tokio::select! {
             change = changes.next() => if !matches!(change, Some(Change::Instance(_))) { continue },
             _ = tick.tick() => {}
         }
-        if let Err(error) = converge(&watch, &mut attempts, endpoints.take().as_deref()).await {
+        if let Err(error) = converge(&watch, &mut attempts, None).await {
             tracing::warn!(%error, "wish and world could not be compared");
         }
+    }
+}
+
+/// Compares once, endpoints included.
+pub(crate) async fn once(watch: &Watch) {
+    // The gateway serves from files of its own; once per start they are compared with the rows.
+    let endpoints = watch.world.host.inventory().await.ok().map(|inventory| inventory.endpoints);
+    if let Err(error) = converge(watch, &mut HashMap::new(), endpoints.as_deref()).await {
+        tracing::warn!(%error, "wish and world could not be compared");
     }
 }
 

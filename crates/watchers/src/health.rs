@@ -42,6 +42,21 @@ pub(crate) async fn run(watch: Watch) {
     }
 }
 
+/// Notes which processes are there, without asking engines.
+pub(crate) async fn look_at_processes(watch: &Watch) -> Result<(), StoreError> {
+    for (cluster, instance) in observed_here(watch, None).await? {
+        let mut observed = instance.observed.clone();
+        match watch.world.host.process(&instance.id).await {
+            Ok(process) => note_restarts(&mut observed, process),
+            Err(error) => tracing::warn!(instance = %instance.id, %error, "a process could not be looked at"),
+        }
+        if observed != instance.observed {
+            record(watch, &cluster, &instance, observed).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn look(watch: &Watch, only: Option<&InstanceId>, probed: &mut Probed) -> Result<(), StoreError> {
     let pairs = observed_here(watch, only).await?;
     let seen = futures::stream::iter(pairs.into_iter().map(|(cluster, instance)| {

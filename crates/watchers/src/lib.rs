@@ -26,6 +26,15 @@ pub struct Watch {
     pub spares: usize,
 }
 
+/// Looks once at everything that should run here and begins what has to be done about it, before anybody is told how things are:
+/// what the rows say dates from before this program was started.
+pub async fn catch_up(watch: &Watch) {
+    if let Err(error) = health::look_at_processes(watch).await {
+        tracing::warn!(%error, "instances could not be observed");
+    }
+    convergence::once(watch).await;
+}
+
 /// Starts every watcher; they end when `stopping` turns true.
 pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();

@@ -63,7 +63,7 @@ fn serving(instances: &[Observed]) -> (ServiceState, Option<String>) {
         match &seen.process {
             ProcessState::Running { last_exit, .. } => {
                 if seen.recovering() {
-                    let before = last_exit.as_ref().map_or_else(String::new, |exit| format!(" after it was {}", exit.describe()));
+                    let before = last_exit.as_ref().map_or_else(String::new, |exit| format!(" after it died ({})", exit.describe()));
                     worst = (ServiceState::Restarting, Some(format!("The engine is starting up{before}.")));
                 } else if !seen.answering && seen.silent_since.is_some() {
                     worst = (ServiceState::Error, Some("The engine runs but does not answer.".to_owned()));
@@ -78,7 +78,7 @@ fn serving(instances: &[Observed]) -> (ServiceState, Option<String>) {
                 );
             }
             ProcessState::BackingOff { last, .. } => {
-                worst = (ServiceState::Error, Some(format!("The engine was {} and is about to be restarted.", last.describe())))
+                worst = (ServiceState::Restarting, Some(format!("The engine died ({}) and is about to be restarted.", last.describe())))
             }
             ProcessState::Stopped | ProcessState::Absent => {
                 worst = (ServiceState::Error, Some("The engine does not run although it should.".to_owned()))

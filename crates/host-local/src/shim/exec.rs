@@ -65,6 +65,11 @@ fn become_it(directory: &ShimDirectory) -> Result<std::convert::Infallible, Refu
     }
     doing("give up gaining privileges", set_no_new_privs(true).map_err(io::Error::from))?;
     doing("enter its working directory", std::env::set_current_dir(&process.working_directory))?;
+    for file in &process.stale {
+        // The group was empty before this start: whoever wrote them is gone.
+        let removed = std::fs::remove_file(file).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) });
+        doing("remove what an earlier process left", removed)?;
+    }
     // Opened as the account itself: whatever it has put in place of its log, it can reach nothing that is not its own.
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(process.environment.iter().cloned());

@@ -60,6 +60,9 @@ pub struct ProcessFile {
     pub environment: Vec<(String, String)>,
     /// Where it starts.
     pub working_directory: PathBuf,
+    /// Files removed before each start, as its own account.
+    #[serde(default)]
+    pub stale: Vec<PathBuf>,
     /// Who it runs as; none: as the shim.
     #[serde(default)]
     pub account: Option<Account>,

@@ -143,6 +143,7 @@ fn prepare(machine: &Machine, room: &Room, program: Program) -> io::Result<Prepa
         argv: program.argv,
         environment: program.environment,
         working_directory: room.scratch(),
+        stale: Vec::new(),
         account: machine.job_account,
         log: None,
         groups: groups.clone(),
