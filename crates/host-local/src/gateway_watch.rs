@@ -73,8 +73,13 @@ async fn running(machine: &Arc<Machine>) -> Option<u32> {
 async fn end_hung(machine: &Arc<Machine>, silences: u32, last: &io::Error) {
     let reason = format!("it did not answer {silences} times in a row: {last}");
     tracing::warn!(%reason, "the gateway hangs and is killed; all connections end, and another one starts");
-    let gateway = machine.shim_of_gateway();
-    if let Err(error) = blocking(move || instances::kill_hung(&gateway, &reason).doing("kill a gateway that hangs")).await {
+    let machine = Arc::clone(machine);
+    let ended = blocking(move || {
+        // It may be silent because the directory of its control socket is gone.
+        endpoints::write_gateway_wish(&machine)?;
+        instances::kill_hung(&machine.shim_of_gateway(), &reason).doing("kill a gateway that hangs")
+    });
+    if let Err(error) = ended.await {
         let cause = error.cause.as_ref().map(ToString::to_string);
         tracing::error!(%error, cause, "the gateway hangs and cannot be killed");
     }

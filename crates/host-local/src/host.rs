@@ -333,8 +333,13 @@ impl Host for LocalHost {
 
     async fn kill_hung(&self, instance: &InstanceId, reason: &str) -> HostResult<()> {
         until_done(async {
-            let (directory, reason) = (self.machine.shim_of(instance), reason.to_owned());
-            blocking(move || instances::kill_hung(&directory, &reason).doing("kill a hung engine")).await
+            let (machine, instance, reason) = (Arc::clone(&self.machine), instance.clone(), reason.to_owned());
+            blocking(move || {
+                // It may be silent because the directory of its socket is gone.
+                instances::prepare_adoption(&machine, &instance).doing("make the directory of a socket again")?;
+                instances::kill_hung(&machine.shim_of(&instance), &reason).doing("kill a hung engine")
+            })
+            .await
         })
         .await
     }

@@ -47,7 +47,7 @@ pub(crate) async fn look_at_processes(watch: &Watch) -> Result<(), StoreError> {
     for (cluster, instance) in observed_here(watch, None).await? {
         let mut observed = instance.observed.clone();
         match watch.world.host.process(&instance.id).await {
-            Ok(process) => note_restarts(&mut observed, process),
+            Ok(process) => note_restarts(&mut observed, process, &instance),
             Err(error) => tracing::warn!(instance = %instance.id, %error, "a process could not be looked at"),
         }
         if observed != instance.observed {
@@ -101,7 +101,7 @@ async fn observe(watch: &Watch, cluster: Cluster, instance: Instance, last: Opti
     let world = &watch.world;
     let mut observed = instance.observed.clone();
     match world.host.process(&instance.id).await {
-        Ok(process) => note_restarts(&mut observed, process),
+        Ok(process) => note_restarts(&mut observed, process, &instance),
         Err(error) => {
             tracing::warn!(instance = %instance.id, %error, "a process could not be looked at");
             return (cluster, instance, observed);
@@ -146,8 +146,8 @@ async fn observe(watch: &Watch, cluster: Cluster, instance: Instance, last: Opti
 }
 
 /// Counts incarnations that were not asked for and keeps the reason of the last.
-fn note_restarts(observed: &mut Observed, process: ProcessState) {
-    if let ProcessState::Running { incarnation, last_exit: Some(exit), pid, .. } = &process {
+fn note_restarts(observed: &mut Observed, process: ProcessState, instance: &Instance) {
+    if let ProcessState::Running { incarnation, last_exit: Some(exit), .. } = &process {
         let known = match &observed.process {
             ProcessState::Running { incarnation, .. } => *incarnation,
             _ => incarnation.saturating_sub(1),
@@ -156,7 +156,7 @@ fn note_restarts(observed: &mut Observed, process: ProcessState) {
             observed.restarts += incarnation - known;
             let hung = observed.last_restart_reason.take().filter(|reason| reason.starts_with("hung") && exit.signal == Some(9));
             let reason = hung.unwrap_or_else(|| exit.describe());
-            tracing::warn!(pid, reason, "an engine died and was started again");
+            tracing::warn!(cluster = %instance.cluster, instance = %instance.id, reason, "an engine died and was started again");
             observed.last_restart_reason = Some(reason);
         }
     }
@@ -187,20 +187,34 @@ mod tests {
         ProcessExit { at: Timestamp(1), code: None, signal: Some(9), out_of_memory: false, volume_full: false, last_words: String::new() }
     }
 
+    fn somewhere() -> Instance {
+        Instance {
+            id: InstanceId::from_bits(1),
+            cluster: moorage_domain::ClusterId::from_bits(1),
+            host: moorage_domain::HostId::from_bits(1),
+            name: "shop-1".into(),
+            role: "ACTIVE".into(),
+            uid: None,
+            number: 1,
+            observed: Observed::default(),
+            observed_at: None,
+        }
+    }
+
     #[test]
     fn every_unasked_incarnation_is_counted_once_with_its_reason() {
         let mut observed = Observed { process: running(1, None), ..Observed::default() };
-        note_restarts(&mut observed, running(1, None));
+        note_restarts(&mut observed, running(1, None), &somewhere());
         assert_eq!((observed.restarts, &observed.last_restart_reason), (0, &None));
-        note_restarts(&mut observed, running(3, Some(killed())));
-        note_restarts(&mut observed, running(3, Some(killed())));
+        note_restarts(&mut observed, running(3, Some(killed())), &somewhere());
+        note_restarts(&mut observed, running(3, Some(killed())), &somewhere());
         assert_eq!((observed.restarts, observed.last_restart_reason.as_deref()), (2, Some("killed by signal 9")));
     }
 
     #[test]
     fn a_hang_stays_the_reason_although_a_signal_ended_it() {
         let mut observed = Observed { process: running(1, None), last_restart_reason: Some("hung: 30 s".into()), ..Observed::default() };
-        note_restarts(&mut observed, running(2, Some(killed())));
+        note_restarts(&mut observed, running(2, Some(killed())), &somewhere());
         assert_eq!(observed.last_restart_reason.as_deref(), Some("hung: 30 s"));
     }
 }
