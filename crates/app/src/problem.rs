@@ -1,7 +1,6 @@
 //! Turning causes into problems: the cause is logged here, once, and users get the public part.
 
 use moorage_domain::{Problem, ProblemCode};
-use moorage_engine::EngineError;
 use moorage_host::HostError;
 use moorage_store::StoreError;
 
@@ -41,15 +40,6 @@ pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
 pub(crate) fn host(error: HostError) -> Problem {
     if let Some(cause) = &error.cause {
         tracing::warn!(problem = %error.problem, %cause, "the host failed");
-    }
-    error.problem
-}
-
-/// Public problem of an engine failure.
-#[allow(dead_code)]
-pub(crate) fn engine(error: EngineError) -> Problem {
-    if let Some(cause) = &error.cause {
-        tracing::warn!(problem = %error.problem, %cause, "the engine failed");
     }
     error.problem
 }

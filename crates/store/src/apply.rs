@@ -4,7 +4,7 @@ use crate::{StoreResult, UnitOfWork};
 use moorage_domain::cluster::{ClusterSpec, Wish};
 use moorage_domain::engine::Version;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
-use moorage_domain::{ClusterId, HostId, InstanceId, SecretId, Timestamp};
+use moorage_domain::{ClusterId, HostId, InstanceId, Timestamp};
 
 /// One change of domain rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,6 @@ pub enum Write {
     CreationFailed(ClusterId, String),
     /// A cluster is gone; its name is free again.
     Gone(ClusterId),
-    /// A secret is not needed any more.
-    ForgetSecret(SecretId),
     /// What was last seen of an instance.
     Observed(InstanceId, Observed),
 }
@@ -49,7 +47,6 @@ impl UnitOfWork {
             Write::Spec(cluster, spec) => self.set_spec(cluster, spec, now).await,
             Write::CreationFailed(cluster, why) => self.set_creation_failed(cluster, why, now).await,
             Write::Gone(cluster) => self.set_gone(cluster, now).await,
-            Write::ForgetSecret(secret) => self.forget_secret(secret).await,
             Write::Observed(instance, observed) => self.observe_instance(instance, observed, now).await,
         }
     }

@@ -8,7 +8,6 @@ use sqlx::Row;
 statements! {
     INSERT = "INSERT INTO secret (id, sealed, created_at) VALUES ($1, $2, $3)";
     GET = "SELECT sealed FROM secret WHERE id = $1";
-    FORGET = "DELETE FROM secret WHERE id = $1";
     FACT = "SELECT value FROM installation WHERE name = $1";
     SET_FACT = "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 }
@@ -34,10 +33,6 @@ impl UnitOfWork {
     pub async fn insert_secret(&mut self, id: &SecretId, sealed: &str, now: Timestamp) -> StoreResult<()> {
         let query = sqlx::query(INSERT).bind(id.as_str()).bind(sealed).bind(now.0);
         query.execute(self.connection()).await.map_err(failed("keeping a secret"))?;
-        Ok(())
-    }
-    pub(crate) async fn forget_secret(&mut self, id: &SecretId) -> StoreResult<()> {
-        sqlx::query(FORGET).bind(id.as_str()).execute(self.connection()).await.map_err(failed("forgetting a secret"))?;
         Ok(())
     }
     /// Sets a fact about the installation.
