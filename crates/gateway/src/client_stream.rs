@@ -57,10 +57,15 @@ impl AsyncWrite for ClientStream {
 /// How long a client may take to read the last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Says something and closes so that the client can still read it: bytes of the client left unread would turn the close
-/// into a reset, and a reset discards what was said.
+/// Says something and closes.
 pub async fn say_and_close(client: &mut ClientStream, words: &[u8]) -> io::Result<()> {
     client.write_all(words).await?;
+    close(client).await
+}
+
+/// Closes so that the client can still read what it was told: bytes of the client left unread would turn the close into a
+/// reset, and a reset discards what was said.
+pub async fn close(client: &mut ClientStream) -> io::Result<()> {
     client.shutdown().await?;
     let mut ignored = [0; 512];
     let until_closed = async { while client.read(&mut ignored).await.is_ok_and(|count| count > 0) {} };

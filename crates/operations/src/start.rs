@@ -4,8 +4,8 @@ use crate::serving::{self, Answer, Lead};
 use crate::stop;
 use crate::world::{World, insist};
 use async_trait::async_trait;
-use moorage_domain::Timestamp;
 use moorage_domain::cluster::Wish;
+use moorage_domain::{Problem, ProblemCode, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::Write;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub struct State {
     /// When the engine was first started.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
+    /// A hash of the end of its log, and since when it has been that.
+    #[serde(default)]
+    pub log_end: Option<(u64, Timestamp)>,
 }
 
 steps! {
@@ -89,12 +92,42 @@ pub(crate) async fn begin(state: &mut State, context: &mut Context<World>) -> Re
 }
 
 /// Makes true: the engine answers. Only looks, so repeating is free. Crash recovery of a large database takes as long as it
-/// takes; the operation's deadline tells people that it does.
-pub(crate) async fn answer(state: &State, context: &mut Context<World>) -> Result<Answer, StepError> {
+/// takes, and both engines log how far it is; one that neither answers nor logs for long is shown to an operator, so that
+/// the operation does not hold its cluster for ever.
+pub(crate) async fn answer(state: &mut State, context: &mut Context<World>) -> Result<Answer, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    let since = state.started_at.unwrap_or(context.now());
-    serving::answers(world, &loaded, since).await
+    let now = context.now();
+    let since = state.started_at.unwrap_or(now);
+    let answer = serving::answers(world, &loaded, since).await?;
+    if let Answer::NotYet(doing) = &answer {
+        let end = world.host.log_tail(&loaded.instance()?.id, LOG_END).await.unwrap_or_default();
+        let hash = std::hash::BuildHasher::hash_one(&std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default(), &end);
+        match &state.log_end {
+            Some((known, since)) if *known == hash => {
+                if now.since(*since) > serving::STARTING_LIMIT {
+                    // Whoever lets it go on gives it as long again.
+                    state.log_end = None;
+                    return Err(StepError::NeedsOperator(stuck(doing, &end)));
+                }
+            }
+            _ => state.log_end = Some((hash, now)),
+        }
+    }
+    Ok(answer)
+}
+
+/// Bytes of the log's end by which progress is seen.
+const LOG_END: u64 = 300;
+
+fn stuck(doing: &str, log_end: &str) -> Problem {
+    let minutes = serving::STARTING_LIMIT.as_secs() / 60;
+    Problem::new(
+        ProblemCode::EngineStartFailed,
+        format!("The engine runs, but for {minutes} minutes it has neither answered nor written to its log."),
+    )
+    .detail(format!("{doing} The end of its log: {log_end}"))
+    .hint("Retry to wait as long again, roll back to stop waiting, or terminate the cluster.")
 }
 
 /// Makes true: connections reach the engine. Repeating changes nothing. The engine runs by now, so nothing is undone: what is

@@ -50,9 +50,15 @@ impl Operation for Terminate {
     }
 }
 
-/// Makes true: nobody can connect, the address is not listened on. Repeating finds it closed.
+/// Makes true: the host refuses whatever was decided before this, no process of it runs, nobody can connect and the address
+/// is not listened on. Repeating finds it so.
 async fn close(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-    context.world().host.ensure_endpoint_absent(context.cluster_id()).await.map_err(host_failed)?;
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    if let Some(instance) = &loaded.instance {
+        world.host.fence(&instance.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
+    }
+    world.host.ensure_endpoint_absent(&loaded.cluster.id).await.map_err(host_failed)?;
     Ok(Next::Go(Step::Remove))
 }
 

@@ -129,7 +129,12 @@ pub fn host_failed(error: HostError) -> StepError {
     if let Some(cause) = &error.cause {
         tracing::warn!(problem = %error.problem, cause = %Chain(cause.as_ref()), "the host failed");
     }
-    StepError::GiveUp(error.problem)
+    match error.problem.code {
+        // The host has seen a later decision than the store holds: a store restored from a copy (decisions 10). Nothing of
+        // it may be undone without somebody who knows.
+        ProblemCode::TermTooOld => StepError::NeedsOperator(error.problem),
+        _ => StepError::GiveUp(error.problem),
+    }
 }
 
 /// What may pass is tried again; the rest ends the operation with the engine's words.

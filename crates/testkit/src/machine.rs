@@ -165,6 +165,14 @@ impl Machine {
         }
         text
     }
+    /// Somebody has decided on a cluster in this term, as if by another copy of the store.
+    pub fn has_seen_term(&self, cluster: &ClusterId, term: u64) {
+        self.lock().terms.insert(cluster.clone(), term);
+    }
+    /// The highest term of a cluster that was ever seen.
+    pub fn term(&self, cluster: &ClusterId) -> Option<u64> {
+        self.lock().terms.get(cluster).copied()
+    }
     /// The endpoint of a cluster as it was last wished.
     pub fn endpoint(&self, cluster: &ClusterId) -> Option<EndpointWish> {
         self.lock().endpoints.get(cluster).cloned()

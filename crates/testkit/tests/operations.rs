@@ -322,6 +322,50 @@ fn an_engine_that_never_answers_ends_a_creation() {
     assert_eq!(left, "");
 }
 
+/// An operation on a prepared cluster whose machine was tampered with: how it ended or where it stopped.
+fn disturbed<C: Case>(tamper: impl Fn(&Machine, &Cluster)) -> (OperationRow, ServiceState, Machine) {
+    in_fast_time(async {
+        let store = TestStore::open().await;
+        let clock = FastClock::begin();
+        let bench = Bench::<C>::prepare(store.store(), clock).await;
+        tamper(&bench.machine, &bench.cluster);
+        let row = bench.ending(store.store(), clock, C::operation(), C::request(), C::wish()).await;
+        let cluster = store.store().look().await.expect("a look").cluster(&bench.cluster.id).await.expect("read");
+        (row, cluster.map_or(ServiceState::Terminated, |cluster| cluster.state), bench.machine)
+    })
+}
+
+#[test]
+fn an_engine_that_neither_answers_nor_logs_does_not_hold_its_cluster_for_ever() {
+    let silent = |machine: &Machine, _: &Cluster| machine.engines_are_silent(true);
+    for (row, state, _) in [disturbed::<Start>(silent), disturbed::<Restart>(silent), disturbed::<Recover>(silent)] {
+        assert_eq!((row.status, state), (OperationStatus::NeedsOperator, ServiceState::Error), "{row:?}");
+        let problem = row.problem.expect("a reason");
+        assert!(problem.message.contains("neither answered nor written to its log"), "{problem:?}");
+        assert!(!row.state.contains("log_end\":["), "whoever retries waits as long again: {}", row.state);
+    }
+}
+
+#[test]
+fn a_store_older_than_the_machine_needs_an_operator_and_nothing_is_done() {
+    let later = |machine: &Machine, cluster: &Cluster| machine.has_seen_term(&cluster.id, cluster.term + 5);
+    for (row, state, machine) in [disturbed::<Start>(later), disturbed::<Restart>(later), disturbed::<SetAllowList>(later)] {
+        assert_eq!((row.status, state), (OperationStatus::NeedsOperator, ServiceState::Error), "{row:?}");
+        assert_eq!(row.problem.expect("a reason").code, moorage_domain::ProblemCode::TermTooOld);
+        assert!(machine.inventory().contains("volume"), "{}", machine.inventory());
+    }
+    let (row, _, machine) = disturbed::<Terminate>(later);
+    assert_eq!(row.status, OperationStatus::NeedsOperator, "{row:?}");
+    assert!(machine.inventory().contains("volume") && machine.inventory().contains("running"), "{}", machine.inventory());
+}
+
+#[test]
+fn what_was_decided_before_a_removal_is_refused_afterwards() {
+    let (row, _, machine) = disturbed::<Terminate>(|_, _| ());
+    assert_eq!(row.status, OperationStatus::Succeeded);
+    assert_eq!(machine.term(&a_cluster(1).id), Some(a_cluster(1).term), "the removal told the machine its term");
+}
+
 #[test]
 fn an_address_that_another_program_has_is_given_up_for_the_next() {
     let taken = "127.64.16.10".parse().expect("an address");

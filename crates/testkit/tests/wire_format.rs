@@ -8,7 +8,7 @@ use moorage_operations::{provision, recover, renew_certificate, restart, set_all
 
 #[test]
 fn operations_are_stored_as_older_builds_stored_them() {
-    let engine_state = start::State { started_at: Some(Timestamp(1)) };
+    let engine_state = start::State { started_at: Some(Timestamp(1)), log_end: Some((7, Timestamp(1))) };
     let now = [
         wire_format::<provision::Provision>(
             &provision::Request { verifier: Some(SecretId::from_bits(1)) },

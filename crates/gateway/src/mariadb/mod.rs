@@ -6,7 +6,7 @@ mod proxy_header;
 
 pub use commands::CommandWatch;
 
-use crate::client_stream::{ClientStream, say_and_close};
+use crate::client_stream::{ClientStream, close, say_and_close};
 use crate::connection::{LoggedIn, LoginError, LoginRules};
 use crate::endpoint::Connection;
 use crate::engine_leg;
@@ -54,7 +54,12 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, rules: &Arc<Logi
     let mut logged_in = LoggedIn { client, engine, watch: Some(watch) };
     match authenticate(&mut logged_in, shift).await? {
         Authentication::Accepted => connection.logged_in(&request.user, Some(i64::from(number)), logged_in.client.is_tls()),
-        Authentication::Refused => {}
+        Authentication::Refused => {
+            // The engine's word is the last one, whatever else the client said ahead of it.
+            drop(logged_in.engine);
+            close(&mut logged_in.client).await?;
+            return Err(LoginError::Refused("by the engine"));
+        }
         Authentication::OutOfTurn { sequence } => {
             drop(logged_in.engine);
             return refuse(logged_in.client, &bad_handshake(), sequence.wrapping_add(1)).await;
