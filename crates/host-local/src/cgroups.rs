@@ -33,8 +33,10 @@ impl GroupPlan {
             std::fs::create_dir_all(group)?;
         }
         let mut failures = Vec::new();
-        for (file, value) in &self.settings {
-            if let Err(error) = std::fs::write(file, value) {
+        // Whoever froze the group froze processes that are gone; the next ones would stand still before their first step.
+        let thawed = self.tracked.iter().map(|group| (group.join("cgroup.freeze"), String::from("0")));
+        for (file, value) in thawed.filter(|(file, _)| file.exists()).chain(self.settings.iter().cloned()) {
+            if let Err(error) = std::fs::write(&file, &value) {
                 failures.push(format!("{} = {value}: {error}", file.display()));
             }
         }

@@ -138,7 +138,7 @@ async fn observe(watch: &Watch, cluster: Cluster, instance: Instance, last: Opti
             if let Err(error) = world.host.kill_hung(&instance.id, &reason).await {
                 tracing::error!(instance = %instance.id, %error, "a hung engine could not be killed");
             }
-            observed.silent_since = None;
+            // It stays silent, and is shown so, until its next incarnation is seen.
             observed.last_restart_reason = Some(reason);
         }
     }

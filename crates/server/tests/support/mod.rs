@@ -1,6 +1,8 @@
 //! A real server in a directory of its own, and the clients users have.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod steady;
+
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -61,6 +63,19 @@ impl Installation {
 
     /// The same with more arguments.
     pub fn serve_with(&mut self, arguments: &[&str]) {
+        let pid = self.begin_serving(arguments);
+        self.until(Duration::from_secs(60), "the server is ready", |this| {
+            let holder = std::fs::read_to_string(this.directory.join("serve.lock")).unwrap_or_default();
+            let url = this.bootstrap()["base_url"].as_str().unwrap_or_default().to_owned();
+            (holder.trim() == pid.to_string()
+                && !url.is_empty()
+                && this.client.get(format!("{url}/readyz")).send().is_ok_and(|r| r.status().is_success()))
+            .then_some(())
+        });
+    }
+
+    /// Starts the server and does not wait for it; its process id.
+    pub fn begin_serving(&mut self, arguments: &[&str]) -> u32 {
         assert!(self.server.is_none(), "one server at a time");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.directory.join("serve.log")).expect("a log");
         let child = Command::new(PROGRAM)
@@ -74,14 +89,7 @@ impl Installation {
             .expect("the server starts");
         let pid = child.id();
         self.server = Some(child);
-        self.until(Duration::from_secs(60), "the server is ready", |this| {
-            let holder = std::fs::read_to_string(this.directory.join("serve.lock")).unwrap_or_default();
-            let url = this.bootstrap()["base_url"].as_str().unwrap_or_default().to_owned();
-            (holder.trim() == pid.to_string()
-                && !url.is_empty()
-                && this.client.get(format!("{url}/readyz")).send().is_ok_and(|r| r.status().is_success()))
-            .then_some(())
-        });
+        pid
     }
 
     /// Process id of the server.
@@ -282,6 +290,30 @@ impl Installation {
         entries.map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
     }
 
+    /// What is on the machine of an instance: its processes, its control groups, its directories.
+    pub fn traces_of(&self, instance: &str) -> Vec<String> {
+        let processes = self.processes().into_iter().filter(|pid| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains(instance) || cwd.to_string_lossy().contains(instance)
+        });
+        let directories = [Path::new("/sys/fs/cgroup"), Path::new("/run/moorage"), &self.directory];
+        let named = directories.into_iter().flat_map(|root| directories_named(root, instance));
+        processes.map(|pid| format!("process {pid}")).chain(named).collect()
+    }
+
+    /// The eight digits by which everything of the installation is marked on the machine.
+    pub fn mark(&self) -> String {
+        let output = Command::new("python3")
+            .args(["-c", "import sqlite3,sys; print(sqlite3.connect(sys.argv[1]).execute(\"select value from installation where name='installation'\").fetchone()[0][:8])"])
+            .arg(self.directory.join("store.db"))
+            .output()
+            .expect("python3 runs");
+        let mark = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert_eq!(mark.len(), 8, "{}", String::from_utf8_lossy(&output.stderr));
+        mark
+    }
+
     /// Runs the program's own command line against this installation.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         Command::new(PROGRAM)
@@ -399,6 +431,12 @@ impl Cluster {
             })
         })
     }
+}
+
+/// Directories below `root` whose path carries the name, the deepest first.
+pub fn directories_named(root: &Path, name: &str) -> Vec<String> {
+    let found = Command::new("find").arg(root).args(["-depth", "-type", "d", "-path", &format!("*{name}*")]).output().expect("find runs");
+    String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
 }
 
 /// Processes whose working directory is this one.
