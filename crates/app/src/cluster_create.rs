@@ -15,7 +15,7 @@ use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{ClusterId, GroupId, OperationId, Problem, ProblemCode, SecretId, VolumeId, allow_list};
 use moorage_engine::Engine;
 use moorage_operations::provision;
-use moorage_store::{Endpoints, NewCluster};
+use moorage_store::{Endpoints, NewCluster, UnitOfWork};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 
@@ -43,7 +43,6 @@ impl App {
         }
         allow_list::parse(&command.allow_list)?;
         let subnet = self.choose_subnet(command.subnet.as_deref())?;
-        self.check_address(subnet, &groups).await?;
         let verifier = verifier(engine.clone(), &command.database).await?;
 
         let at = now();
@@ -82,6 +81,7 @@ impl App {
             self.parts.master_key.seal(verifier.0.as_bytes(), &provision::secret_context(&secret)).map_err(|e| problem::internal(&e))?;
         let operation = OperationId::from_bits(fresh());
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        self.check_address(&mut uow, subnet, &cluster).await?;
         uow.insert_cluster(&NewCluster { cluster: &cluster }).await.map_err(problem::store)?;
         uow.insert_secret(&secret, &sealed, at).await.map_err(problem::store)?;
         let request = provision::Request { verifier: Some(secret.clone()) };
@@ -125,10 +125,10 @@ impl App {
         })
     }
 
-    async fn check_address(&self, subnet: &Subnet, groups: &[InstanceGroup]) -> Result<(), Problem> {
-        let Some(address) = groups.iter().flat_map(|g| &g.instances).find_map(|i| i.service_address) else { return Ok(()) };
-        let mut look = self.parts.store.look().await.map_err(problem::store)?;
-        let taken = look.taken_addresses(self.parts.host.id()).await.map_err(problem::store)?;
+    /// Within the transaction that promises the address, so that it is promised once.
+    async fn check_address(&self, uow: &mut UnitOfWork, subnet: &Subnet, cluster: &Cluster) -> Result<(), Problem> {
+        let Some(address) = cluster.spec.wished_address() else { return Ok(()) };
+        let taken = uow.taken_addresses(&cluster.host, &cluster.id).await.map_err(problem::store)?;
         choose_address(subnet, Some(address), &taken, &[]).map(|_| ())
     }
 }

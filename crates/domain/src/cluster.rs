@@ -131,6 +131,10 @@ impl ClusterSpec {
             data => data,
         }
     }
+    /// The address that the user insists on.
+    pub fn wished_address(&self) -> Option<Ipv4Addr> {
+        self.groups.iter().flat_map(|group| &group.instances).find_map(|instance| instance.service_address)
+    }
     /// The server type of the (first) group.
     pub fn server_type(&self) -> &str {
         self.groups.first().map_or("", |group| group.server_type.as_str())

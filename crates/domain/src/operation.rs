@@ -1,5 +1,6 @@
 //! Operations as users see them.
 
+use crate::engine::EngineName;
 use crate::{ClusterId, OperationId, Problem, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,8 @@ pub struct OperationView {
     pub kind: String,
     /// The cluster it works on.
     pub cluster: ClusterId,
+    /// The engine that cluster runs.
+    pub engine: EngineName,
     /// Where it stands.
     pub status: OperationStatus,
     /// The step it is at, or ended at.

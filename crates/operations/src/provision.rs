@@ -136,12 +136,8 @@ async fn another_address(world: &World, cluster: &Cluster, state: &State) -> Res
         StepError::GiveUp(Problem::new(ProblemCode::SubnetUnknown, format!("Subnet '{}' is not configured any more.", cluster.spec.subnet)))
     })?;
     let mut look = world.store.look().await.map_err(store_failed)?;
-    let mut taken = look.taken_addresses(&cluster.host).await.map_err(store_failed)?;
-    if let Some(own) = look.endpoint_of(&cluster.id).await.map_err(store_failed)? {
-        taken.remove(&own.address);
-    }
-    let wished = cluster.spec.groups.iter().flat_map(|group| &group.instances).find_map(|instance| instance.service_address);
-    let address = choose_address(subnet, wished, &taken, &state.unusable).map_err(StepError::GiveUp)?;
+    let taken = look.taken_addresses(&cluster.host, &cluster.id).await.map_err(store_failed)?;
+    let address = choose_address(subnet, cluster.spec.wished_address(), &taken, &state.unusable).map_err(StepError::GiveUp)?;
     Ok(Write::Endpoint(cluster.host.clone(), Endpoint { cluster: cluster.id.clone(), address, port: cluster.spec.port }))
 }
 

@@ -105,7 +105,8 @@ fn a_hung_engine_is_noticed_and_started_again_with_every_committed_row() {
     let before = cluster.engine_pid(&installation);
     freeze(before);
     let path = format!("/moorage/v1/clusters/{}", cluster.id);
-    installation.until(Duration::from_secs(30), "silence is shown", |this| (this.native("GET", &path, None).1["state"] == "ERROR").then_some(()));
+    installation
+        .until(Duration::from_secs(30), "silence is shown", |this| (this.native("GET", &path, None).1["state"] == "ERROR").then_some(()));
     let shown = installation.until(Duration::from_secs(90), "it is started again", |this| {
         let (_, shown) = this.native("GET", &path, None);
         (shown["state"] == "RUNNING").then_some(shown)

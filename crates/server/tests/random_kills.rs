@@ -91,13 +91,16 @@ fn a_server_killed_at_random_moments_loses_no_operation_and_disturbs_no_database
     assert_eq!(installation.instance_directories().len(), alive.len(), "nothing is left of what failed or went");
     for (cluster, instance, address) in seen.iter().filter(|(cluster, ..)| !alive.contains(cluster)) {
         assert_eq!(installation.traces_of(instance), Vec::<String>::new(), "of cluster {cluster}");
-        let taken = |(at, _): &&(String, u16)| alive.iter().any(|id| installation.native("GET", &format!("/moorage/v1/clusters/{id}"), None).1["address"] == json!(at));
+        let taken = |(at, _): &&(String, u16)| {
+            alive.iter().any(|id| installation.native("GET", &format!("/moorage/v1/clusters/{id}"), None).1["address"] == json!(at))
+        };
         if let Some((at, port)) = address.as_ref().filter(|address| !taken(address)) {
             assert!(std::net::TcpStream::connect((at.as_str(), *port)).is_err(), "nobody listens at {at}:{port} any more");
         }
     }
     // No group of an instance that no row names.
-    let names: Vec<String> = installation.instance_directories().iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect();
+    let names: Vec<String> =
+        installation.instance_directories().iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect();
     for path in support::directories_named(std::path::Path::new("/sys/fs/cgroup"), &installation.mark()) {
         let leaf = path.rsplit('/').next().unwrap_or_default();
         let of_instance = leaf.len() == 32 && leaf.bytes().all(|byte| byte.is_ascii_hexdigit());

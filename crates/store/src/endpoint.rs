@@ -3,6 +3,7 @@
 use crate::cluster::unreadable;
 use crate::statement::statements;
 use crate::{Rows, StoreResult, UnitOfWork, failed};
+use moorage_domain::cluster::ClusterSpec;
 use moorage_domain::instance::Endpoint;
 use moorage_domain::{ClusterId, HostId};
 use sqlx::Row;
@@ -14,7 +15,9 @@ statements! {
     UPSERT = "INSERT INTO endpoint (cluster_id, host_id, address, port) VALUES ($1, $2, $3, $4)
         ON CONFLICT (cluster_id) DO UPDATE SET host_id = excluded.host_id, address = excluded.address, port = excluded.port";
     OF_CLUSTER = "SELECT cluster_id, address, port FROM endpoint WHERE cluster_id = $1";
-    TAKEN = "SELECT address FROM endpoint WHERE host_id = $1";
+    TAKEN = "SELECT address FROM endpoint WHERE host_id = $1 AND cluster_id <> $2";
+    PROMISED = "SELECT c.spec FROM cluster c WHERE c.host_id = $1 AND c.id <> $2 AND c.gone_at IS NULL AND c.creation_failed IS NULL
+        AND NOT EXISTS (SELECT 1 FROM endpoint e WHERE e.cluster_id = c.id)";
     REMOVE = "DELETE FROM endpoint WHERE cluster_id = $1";
 }
 
@@ -38,10 +41,21 @@ pub trait Endpoints: Rows {
             .map_err(failed("reading an endpoint"))?;
         row.as_ref().map(read).transpose()
     }
-    /// Addresses in use on a host.
-    async fn taken_addresses(&mut self, host: &HostId) -> StoreResult<HashSet<Ipv4Addr>> {
-        let rows = sqlx::query(TAKEN).bind(host.as_str()).fetch_all(self.connection()).await.map_err(failed("reading used addresses"))?;
-        rows.iter().map(|row| row.get::<String, _>("address").parse().map_err(|e| unreadable("endpoint", e))).collect()
+    /// Addresses on a host that other clusters than this one have, or were promised and are about to have.
+    async fn taken_addresses(&mut self, host: &HostId, cluster: &ClusterId) -> StoreResult<HashSet<Ipv4Addr>> {
+        let reading = "reading used addresses";
+        let query = sqlx::query(TAKEN).bind(host.as_str()).bind(cluster.as_str());
+        let rows = query.fetch_all(self.connection()).await.map_err(failed(reading))?;
+        let mut taken: HashSet<Ipv4Addr> = rows
+            .iter()
+            .map(|row| row.get::<String, _>("address").parse().map_err(|e| unreadable("endpoint", e)))
+            .collect::<StoreResult<_>>()?;
+        let query = sqlx::query(PROMISED).bind(host.as_str()).bind(cluster.as_str());
+        for row in query.fetch_all(self.connection()).await.map_err(failed(reading))? {
+            let spec: ClusterSpec = serde_json::from_str(row.get("spec")).map_err(|e| unreadable("cluster specification", e))?;
+            taken.extend(spec.wished_address());
+        }
+        Ok(taken)
     }
 }
 impl<R: Rows> Endpoints for R {}

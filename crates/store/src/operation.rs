@@ -9,6 +9,7 @@ use crate::statement::statements;
 use crate::{Rows, StoreError, StoreResult, UnitOfWork, Write, failed};
 use moorage_domain::cluster::Cluster;
 use moorage_domain::decide::status::Holder;
+use moorage_domain::engine::EngineName;
 use moorage_domain::operation::{OperationEvent, OperationStatus, OperationView};
 use moorage_domain::{ClusterId, HostId, OperationId, Problem, ProblemCode, ProjectId, SecretId, Timestamp};
 use serde::Serialize;
@@ -36,7 +37,7 @@ macro_rules! nudged {
 macro_rules! select_view {
     ($rest:literal) => {
         concat!(
-            "SELECT o.id, o.kind, o.cluster_id, o.status, o.step, o.attempt, o.waiting_for, o.problem, o.requested_by, o.created_at, o.finished_at ",
+            "SELECT o.id, o.kind, o.cluster_id, c.engine, o.status, o.step, o.attempt, o.waiting_for, o.problem, o.requested_by, o.created_at, o.finished_at ",
             "FROM operation o JOIN cluster c ON c.id = o.cluster_id WHERE c.project_id = $1 ",
             $rest
         )
@@ -292,6 +293,7 @@ fn read_view(row: &SqliteRow) -> StoreResult<OperationView> {
         id: id_of(row)?,
         kind: row.get("kind"),
         cluster: cluster_of(row)?,
+        engine: EngineName::parse(row.get("engine")).ok_or_else(|| unreadable("cluster", "unknown engine"))?,
         status: status_of(row)?,
         step: row.get("step"),
         attempt: count(row, "attempt"),

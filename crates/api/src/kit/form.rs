@@ -212,7 +212,7 @@ impl<'a> Form<'a> {
         self.invalid(
             key,
             match number.as_f64() {
-                Some(number) if number.fract() != 0.0 => String::from("Input should be a valid integer"),
+                _ if number.is_f64() => String::from("Input should be a valid integer"),
                 Some(number) if number < f64::from(*range.start()) => {
                     format!("Input should be greater than or equal to {}", range.start())
                 }

@@ -285,6 +285,7 @@ pub(crate) struct TokenBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use moorage_domain::engine::EngineName;
     use moorage_domain::operation::OperationStatus;
     use moorage_domain::problem::ProblemCode;
     use moorage_domain::{ClusterId, OperationId, Timestamp};
@@ -296,6 +297,7 @@ mod tests {
             id: OperationId::from_bits(1),
             kind: "cluster.provision".into(),
             cluster: ClusterId::from_bits(2),
+            engine: EngineName::MariaDb,
             status: OperationStatus::Failed,
             step: "start".into(),
             attempt: 3,

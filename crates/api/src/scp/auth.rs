@@ -39,7 +39,7 @@ pub(crate) async fn admit(State((kit, prefix)): State<(Kit, Option<EngineName>)>
     let (parts, body) = request.into_parts();
     let caller = async {
         let actor = identify(&kit, &parts).await?;
-        let dialect = Dialect::choose(prefix, header(&parts.headers, "scp-api-version"))?;
+        let dialect = Dialect::choose(prefix, api_version(&parts.headers))?;
         Ok::<_, Problem>(Caller { actor, dialect })
     };
     match caller.await {
@@ -50,6 +50,11 @@ pub(crate) async fn admit(State((kit, prefix)): State<(Kit, Option<EngineName>)>
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }
+}
+
+/// The header as it came; one that cannot be read names no version we know.
+fn api_version(headers: &HeaderMap) -> Option<&str> {
+    headers.contains_key("scp-api-version").then(|| header(headers, "scp-api-version").unwrap_or("?"))
 }
 
 async fn identify(kit: &Kit, parts: &Parts) -> Result<Actor, Problem> {

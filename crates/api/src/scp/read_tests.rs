@@ -200,6 +200,7 @@ fn a_request_is_processing_until_it_has_ended() {
         id: OperationId::from_bits(0x4f66_8846_8a3d_49f1_8111_451e_bccf_445c),
         kind: "cluster.stop".into(),
         cluster: ClusterId::from_bits(1),
+        engine: EngineName::MariaDb,
         status,
         step: "x".into(),
         attempt: 0,

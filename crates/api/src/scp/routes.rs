@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use axum::{Extension, Json, Router};
 use http::{HeaderMap, StatusCode};
-use moorage_app::{Accepted, ClusterRef};
+use moorage_app::{Accepted, ClusterRef, Clusters};
 use moorage_domain::engine::EngineName;
 use moorage_domain::{Problem, ProblemCode};
 
@@ -197,23 +197,30 @@ async fn show_cluster(State(kit): State<Kit>, Extension(caller): Extension<Calle
 
 async fn list_clusters(State(kit): State<Kit>, Extension(caller): Extension<Caller>, query: Query) -> Answer {
     let listing = write::list_clusters(&query, caller.dialect)?;
-    let found = kit.app.clusters(&caller.actor, &listing.command).await?;
+    let found = match listing.matches_nothing {
+        true => Clusters { rows: Vec::new(), total: 0 },
+        false => kit.app.clusters(&caller.actor, &listing.command).await?,
+    };
     Ok(Json(read::clusters(&found, &listing)).into_response())
 }
 
-async fn start_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id) -> Answer {
+async fn start_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    content.bytes()?;
     Ok(accepted(&kit.app.start_cluster(&caller.actor, &caller.cluster(id)).await?))
 }
 
-async fn stop_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id) -> Answer {
+async fn stop_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    content.bytes()?;
     Ok(accepted(&kit.app.stop_cluster(&caller.actor, &caller.cluster(id)).await?))
 }
 
-async fn restart_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id) -> Answer {
+async fn restart_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    content.bytes()?;
     Ok(accepted(&kit.app.restart_cluster(&caller.actor, &caller.cluster(id)).await?))
 }
 
-async fn terminate_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id) -> Answer {
+async fn terminate_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    content.bytes()?;
     Ok(accepted(&kit.app.terminate_cluster(&caller.actor, &caller.cluster(id)).await?))
 }
 
@@ -231,6 +238,10 @@ async fn show_request(State(kit): State<Kit>, Extension(caller): Extension<Calle
         ProblemCode::OperationNotFound => unknown(),
         _ => problem,
     })?;
+    // Another service's requests are not there, as its clusters are not (decisions 20).
+    if view.engine != caller.dialect.engine {
+        return Err(unknown().into());
+    }
     Ok(Json(read::request(&view)).into_response())
 }
 

@@ -16,7 +16,6 @@ fn null_blank_and_absent_options_make_the_same_cluster() {
         "/virtual_ip_address",
         "/maintenance_option",
         "/tags",
-        "/timezone",
         "/init_config_option/audit_enabled",
         "/init_config_option/backup_option",
         "/init_config_option/database_port",

@@ -56,13 +56,14 @@ pub(crate) fn create_cluster(body: &[u8], dialect: Dialect) -> Result<CreateClus
     let name = form.ruled_text("name", &NAME);
     let prefix = form.ruled_text("instance_name_prefix", &PREFIX);
     let subnet = form.ruled_text("subnet_id", &SHORT_TEXT);
+    form.expect_key("timezone");
     let timezone = form.optional_ruled_text("timezone", &SHORT_TEXT);
     let maintenance = form.optional_form("maintenance_option").and_then(maintenance);
     let tags = tags(&form);
     let watch_log_collection = watch_log_collection(&form, dialect);
-    refuse_what_is_not_there(&form);
+    let highly_available = refuse_what_is_not_there(&form);
     let init = form.form("init_config_option").and_then(|init| init_config(init, dialect));
-    let groups = groups(&form);
+    let groups = groups(&form, highly_available);
     form.close();
     faults.result()?;
 
@@ -91,13 +92,17 @@ fn incomplete() -> Refusal {
     moorage_domain::Problem::new(moorage_domain::ProblemCode::MalformedBody, "The request's body is incomplete.").into()
 }
 
-/// Everything of the vendor's that cannot be honoured is refused by name (decisions 20).
-fn refuse_what_is_not_there(form: &Form<'_>) {
-    for (key, what) in [("ha_enabled", "a highly available cluster"), ("nat_enabled", "address translation")] {
-        if form.optional_bool(key) == Some(true) {
-            form.not_supported(key, what);
-        }
-    }
+/// Everything of the vendor's that cannot be honoured is refused by name (decisions 20). Whether a highly available cluster was
+/// asked for.
+fn refuse_what_is_not_there(form: &Form<'_>) -> bool {
+    let [highly_available, _] =
+        [("ha_enabled", "a highly available cluster"), ("nat_enabled", "address translation")].map(|(key, what)| {
+            let asked = form.optional_bool(key) == Some(true);
+            if asked {
+                form.not_supported(key, what);
+            }
+            asked
+        });
     for (key, what) in [
         ("origin_cluster_id", "making a cluster out of another one"),
         ("vip_public_ip_id", "a public address"),
@@ -107,6 +112,7 @@ fn refuse_what_is_not_there(form: &Form<'_>) {
             form.not_supported(key, what);
         }
     }
+    highly_available
 }
 
 fn watch_log_collection(form: &Form<'_>, dialect: Dialect) -> bool {
@@ -191,18 +197,19 @@ fn tags(form: &Form<'_>) -> Vec<Tag> {
     tags
 }
 
-/// Without high availability there is one group with one instance.
-fn groups(form: &Form<'_>) -> Vec<CreateGroup> {
+/// Without high availability there is one group with one instance. With it, what is said of groups is only held against the
+/// schema: that it is not supported is the answer.
+fn groups(form: &Form<'_>, highly_available: bool) -> Vec<CreateGroup> {
     let Some(items) = form.list("instance_groups", 16) else { return Vec::new() };
-    if items.len() != 1 {
+    if items.len() != 1 && !highly_available {
         items.invalid("A cluster without high availability has exactly one instance group.");
     }
-    items.forms().into_iter().map(group).collect()
+    items.forms().into_iter().map(|form| group(form, highly_available)).collect()
 }
 
-fn group(form: Form<'_>) -> CreateGroup {
+fn group(form: Form<'_>, highly_available: bool) -> CreateGroup {
     let role = form.choice("role_type", &["ACTIVE", "ACTIVE_STANDBY"]);
-    if role == Some("ACTIVE_STANDBY") {
+    if role == Some("ACTIVE_STANDBY") && !highly_available {
         form.invalid("role_type", "ACTIVE_STANDBY is for a highly available cluster; use ACTIVE.");
     }
     let server_type = form.ruled_text("server_type_name", &SHORT_TEXT);
@@ -219,10 +226,10 @@ fn group(form: Form<'_>) -> CreateGroup {
     }
     let mut instances = Vec::new();
     if let Some(items) = form.optional_list("instances", 16) {
-        if items.len() > 1 {
+        if items.len() > 1 && !highly_available {
             items.invalid("A cluster without high availability has one instance.");
         }
-        instances = items.forms().into_iter().map(instance).collect();
+        instances = items.forms().into_iter().map(|form| instance(form, highly_available)).collect();
     }
     form.close();
     CreateGroup { role: role.unwrap_or_default().to_owned(), server_type: server_type.unwrap_or_default().to_owned(), volumes, instances }
@@ -238,9 +245,9 @@ fn volume(form: Form<'_>) -> CreateVolume {
     volume
 }
 
-fn instance(form: Form<'_>) -> CreateInstance {
+fn instance(form: Form<'_>, highly_available: bool) -> CreateInstance {
     let role = form.choice("role_type", &["ACTIVE", "STANDBY"]);
-    if role == Some("STANDBY") {
+    if role == Some("STANDBY") && !highly_available {
         form.invalid("role_type", "STANDBY is for a highly available cluster; use ACTIVE.");
     }
     if form.optional_text("public_ip_id").is_some() {

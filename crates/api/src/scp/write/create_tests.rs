@@ -90,7 +90,6 @@ fn null_blank_and_absent_optionals_are_alike() {
         "nat_enabled",
         "origin_cluster_id",
         "tags",
-        "timezone",
         "vip_public_ip_id",
         "virtual_ip_address",
     ];
@@ -121,11 +120,13 @@ fn null_blank_and_absent_optionals_are_alike() {
 
 #[test]
 fn every_required_field_is_missed_by_name() {
-    for key in ["dbaas_engine_version_id", "init_config_option", "instance_groups", "instance_name_prefix", "name", "subnet_id"] {
+    let required =
+        ["dbaas_engine_version_id", "name", "instance_name_prefix", "subnet_id", "timezone", "init_config_option", "instance_groups"];
+    for key in required {
         assert_eq!(refused(&without(key)), [(ProblemCode::InvalidRequest, key.to_owned())]);
     }
     let fields: Vec<String> = refused(&json!({})).into_iter().map(|(_, field)| field).collect();
-    assert_eq!(fields, ["dbaas_engine_version_id", "name", "instance_name_prefix", "subnet_id", "init_config_option", "instance_groups"]);
+    assert_eq!(fields, required);
 }
 
 #[test]
@@ -223,6 +224,31 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         let path = pointer.trim_start_matches('/').replace('/', ".");
         assert_eq!(refused(&with(pointer, value)), [(ProblemCode::NotSupportedYet, path)]);
     }
+}
+
+/// As a client asks for a highly available cluster.
+fn highly_available() -> Value {
+    let mut body = with("/ha_enabled", json!(true));
+    body["instance_groups"][0]["role_type"] = json!("ACTIVE_STANDBY");
+    let instance = |role: &str| json!({"role_type": role, "service_ip_address": null, "public_ip_id": null});
+    body["instance_groups"][0]["instances"] = json!([instance("ACTIVE"), instance("STANDBY")]);
+    body
+}
+
+#[test]
+fn a_highly_available_cluster_is_said_to_be_unsupported_and_not_to_be_malformed() {
+    assert_eq!(refused(&highly_available()), [(ProblemCode::NotSupportedYet, "ha_enabled".into())]);
+    let mut without_it = highly_available();
+    without_it["ha_enabled"] = json!(false);
+    assert!(refused(&without_it).iter().all(|(code, _)| *code == ProblemCode::InvalidRequest));
+}
+
+#[test]
+fn a_time_zone_may_be_blank_but_not_missing() {
+    for blank in [json!(null), json!("")] {
+        assert_eq!(read(&with("/timezone", blank)).expect("the default").timezone, "Asia/Seoul");
+    }
+    assert_eq!(refused(&without("timezone")), [(ProblemCode::InvalidRequest, "timezone".into())]);
 }
 
 #[test]
