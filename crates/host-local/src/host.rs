@@ -259,6 +259,9 @@ impl Host for LocalHost {
         self.volumes.ensure_only_templates(keep).await
     }
     async fn ensure_volume(&self, wish: &VolumeWish) -> HostResult<VolumeState> {
+        // A process follows as soon as the volume is there.
+        let machine = Arc::clone(&self.machine);
+        drop(tokio::task::spawn_blocking(move || machine.groups.expect_moves()));
         let _one = self.lock(&wish.instance).await;
         self.volumes.ensure(wish).await
     }

@@ -98,6 +98,10 @@ fn invalid(path: &Path, why: String) -> Problem {
 
 /// Reads and checks the file; without one, everything has its default.
 pub fn read(path: Option<&Path>) -> Result<Config, Problem> {
+    if std::env::var_os("MOORAGE_DATABASE_URL").is_some_and(|url| !url.is_empty()) {
+        return Err(Problem::new(ProblemCode::NotSupportedYet, "A store on another database (MOORAGE_DATABASE_URL) is not supported yet.")
+            .hint("Unset the variable; the store is then a file in the data directory."));
+    }
     let Some(path) = path else { return Ok(Config::default()) };
     let text = std::fs::read_to_string(path).map_err(|error| invalid(path, error.to_string()))?;
     let config: Config = toml::from_str(&text).map_err(|error| invalid(path, error.to_string()))?;

@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use support::{Installation, PASSWORD};
@@ -129,10 +129,73 @@ fn an_engine_that_will_not_start_fails_with_its_own_words() {
     assert_eq!(shown["state"], "ERROR", "{shown}");
     let (_, log) = installation.native("GET", &format!("{path}/logs"), None);
     assert!(log.as_str().is_some_and(|log| log.contains("shared_bufers")), "{log}");
+
+    // The same through the vendor's API: its request fails, and its cluster is FAILED with the engine's own words.
+    const SERVICE: &str = "postgresql 1.1";
+    let (_, versions) = installation.scp(SERVICE, "GET", "/v1/engine-versions", None);
+    let id = versions["contents"].as_array().expect("versions").iter().find(|version| version["software_version"] == "15.99");
+    let wanted = json!({
+        "name": "vendors", "instance_name_prefix": "vendors", "subnet_id": "default", "timezone": "", "dbaas_engine_version_id": id.expect("15.99")["id"],
+        "init_config_option": {"database_name": "shop", "database_user_name": "keeper", "database_user_password": PASSWORD},
+        "instance_groups": [{"role_type": "ACTIVE", "server_type_name": "db1v1m2", "block_storage_groups": [{"role_type": "OS", "size_gb": 104}]}],
+    });
+    let (status, accepted) = installation.scp(SERVICE, "POST", "/v1/clusters", Some(wanted));
+    assert_eq!(status, 202, "{accepted}");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let (request, cluster) = (text(&accepted["request_id"]), text(&accepted["resource"]["id"]));
+    installation.until(Duration::from_secs(60), "the request fails", |this| {
+        (this.scp(SERVICE, "GET", &format!("/v1/requests/{request}"), None).1["state"] == "FAIL").then_some(())
+    });
+    let (_, shown) = installation.scp(SERVICE, "GET", &format!("/v1/clusters/{cluster}"), None);
+    assert_eq!(shown["service_state"], "FAILED", "{shown}");
+    let (_, shown) = installation.native("GET", &format!("/moorage/v1/clusters/{cluster}"), None);
+    only_row_is_left(&installation, &shown, 2);
     engine.breaks(false);
     let (_, accepted) = installation.native("POST", &format!("{path}/restart"), None);
     assert_eq!(installation.ended(accepted["operation"]["id"].as_str().expect("an operation"))["status"], "succeeded");
     assert_eq!(works.sql("SELECT 1"), Ok("1".into()));
+}
+
+/// A cluster that is stopped, damaged and started: the start fails with these words, the neighbour notices nothing, and mended it
+/// starts again with its row.
+fn fails_to_start(installation: &Installation, engine: &str, words: &str, damage: impl Fn(&Path), mend: impl Fn(&Path)) {
+    let neighbour = installation.create(engine, &format!("near{engine}"));
+    let cluster = installation.create(engine, &format!("bad{engine}"));
+    cluster.sql("CREATE TABLE t (n INT PRIMARY KEY)").expect("a table");
+    cluster.sql("INSERT INTO t VALUES (1)").expect("a row");
+    let path = format!("/moorage/v1/clusters/{}", cluster.id);
+    let ends = |verb: &str| {
+        let (status, accepted) = installation.native("POST", &format!("{path}/{verb}"), None);
+        assert_eq!(status, 202, "{accepted}");
+        installation.ended(accepted["operation"]["id"].as_str().expect("an operation"))
+    };
+    assert_eq!(ends("stop")["status"], "succeeded");
+    let instance = cluster.shown["instances"][0]["id"].as_str().expect("an instance");
+    let volume = installation.directory.join("instances").join(instance).join("volume");
+    damage(&volume);
+    let ended = ends("start");
+    assert!(ended["status"] == "failed" && ended["problem"]["detail"].to_string().contains(words), "{ended}");
+    assert_eq!(installation.native("GET", &path, None).1["state"], "STOPPED");
+    neighbour.sql("CREATE TABLE t (n INT PRIMARY KEY)").expect("the neighbour works");
+    mend(&volume);
+    assert_eq!(ends("start")["status"], "succeeded");
+    assert_eq!(cluster.sql("SELECT count(*) FROM t"), Ok("1".into()));
+}
+
+#[test]
+fn a_setting_or_a_file_that_the_real_engine_refuses_is_told_in_its_own_words() {
+    let installation = Installation::start();
+    fails_to_start(
+        &installation,
+        "postgresql",
+        "shared_bufers",
+        |volume| std::fs::write(volume.join("postgresql.auto.conf"), "shared_bufers = '1GB'\n").expect("written"),
+        |volume| std::fs::write(volume.join("postgresql.auto.conf"), "").expect("written"),
+    );
+    let mode = |volume: &Path, mode| {
+        std::fs::set_permissions(volume.join("ibdata1"), std::fs::Permissions::from_mode(mode)).expect("changed");
+    };
+    fails_to_start(&installation, "mariadb", "ibdata1", |volume| mode(volume, 0o000), |volume| mode(volume, 0o600));
 }
 
 #[test]
@@ -152,6 +215,11 @@ fn a_missing_binary_is_named() {
     let ended = installation.ended(accepted["operation"]["id"].as_str().expect("an operation"));
     assert_eq!(ended["status"], "failed", "{ended}");
     assert!(ended["problem"].to_string().contains("15.99"), "{ended}");
+    // Nothing new is made of it either.
+    let mut wanted = body("another", "postgresql");
+    wanted["version"] = json!("15.99");
+    let (status, refused) = installation.native("POST", "/moorage/v1/clusters", Some(wanted));
+    assert!(status == 400 && refused["code"] == "engine-version-not-installed", "{refused}");
 }
 
 #[test]
@@ -221,6 +289,7 @@ fn a_full_volume_fails_the_newcomer_and_spares_the_neighbour() {
     assert!(["space", "full", "errno"].iter().any(|word| told.contains(word)), "{told}");
     assert_eq!(neighbour.sql("SELECT 1"), Ok("1".into()));
     std::fs::remove_file(ballast).expect("removed");
+    neighbour.sql("CREATE TABLE t (n INT PRIMARY KEY)").expect("the neighbour works");
     only_row_is_left(&installation, &shown, 1);
     let late = installation.create("mariadb", "late");
     assert_eq!(late.sql("SELECT 1"), Ok("1".into()));

@@ -144,8 +144,6 @@ fn a_cluster_keeps_its_rows_through_stop_start_and_restart_and_leaves_nothing_wh
             let (status, accepted) = installation.native("POST", &path, None);
             assert_eq!(status, 202, "{accepted}");
             assert_eq!(accepted["cluster"]["state"], passing);
-            let (status, busy) = installation.native("POST", &path, None);
-            assert!(status == 409 || status == 202, "{busy}");
             let ended = installation.ended(accepted["operation"]["id"].as_str().expect("an operation"));
             assert_eq!(ended["status"], "succeeded", "{ended}");
             let now = installation.reaches(&cluster.id, then);
@@ -196,35 +194,45 @@ fn tenants_cannot_reach_each_other_or_the_machine() {
                 "CREATE TABLESPACE elsewhere LOCATION '/tmp'",
                 "SELECT rolpassword FROM pg_authid",
                 "SHOW data_directory",
-                "SELECT 1/count(*) FROM pg_stat_activity a, pg_terminate_backend(a.pid) WHERE a.usename = 'moorage_admin'",
             ][..],
         ),
         (
             &mariadb,
             &[
                 "SELECT 1 INTO OUTFILE '/tmp/moorage-out'",
-                "LOAD DATA INFILE '/etc/passwd' INTO TABLE t",
+                "LOAD DATA INFILE '/etc/passwd' INTO TABLE known",
                 "CREATE USER other",
                 "CREATE FUNCTION f RETURNS STRING SONAME 'x.so'",
                 "INSTALL SONAME 'ha_connect'",
                 "SET GLOBAL general_log_file = '/tmp/x'",
                 "SELECT * FROM mysql.global_priv",
                 "GRANT ALL ON *.* TO keeper",
-                "LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE t",
+                "LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE known",
                 "CREATE DEFINER = moorage_admin@localhost VIEW v AS SELECT 1",
                 "CREATE DEFINER = root@localhost PROCEDURE p() SELECT * FROM mysql.user",
                 "SET SESSION sql_log_bin = 0",
                 "SET GLOBAL event_scheduler = ON",
                 "CREATE DATABASE other",
                 "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (HOST '127.0.0.1')",
-                "KILL 1",
                 "SHUTDOWN",
             ][..],
         ),
     ] {
+        cluster.sql("CREATE TABLE known (t TEXT)").expect("an owner makes tables");
         for attack in attacks {
-            let got = cluster.sql(attack);
-            assert!(got.is_err(), "{attack} gave {got:?}");
+            let got = cluster.sql(attack).expect_err(attack).to_lowercase();
+            let refusals = [
+                "permission denied",
+                "denied",
+                "must be",
+                "not allowed",
+                "disabled",
+                "--secure-file-priv",
+                "cannot be executed",
+                "cannot be changed",
+                "restricted",
+            ];
+            assert!(refusals.iter().any(|word| got.contains(word)), "{attack} was not refused but failed: {got}");
         }
     }
     assert_eq!(mariadb.sql("SELECT coalesce(LOAD_FILE('/etc/passwd'), 'nothing')"), Ok("nothing".into()));
@@ -240,6 +248,21 @@ fn tenants_cannot_reach_each_other_or_the_machine() {
             .parse::<u32>()
             .expect("a number")
     };
+    let network = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).expect("a namespace");
+    let own = network(std::process::id());
+    let api = installation.bootstrap()["base_url"].as_str().expect("a URL").trim_start_matches("http://").to_owned();
+    for (cluster, other) in [(&postgresql, &mariadb), (&mariadb, &postgresql)] {
+        let pid = cluster.engine_pid(&installation);
+        assert_ne!(network(pid), own);
+        for target in [api.clone(), format!("{}:{}", other.address, other.port)] {
+            let target = target.replace(':', "/");
+            let script = format!("exec 3<>/dev/tcp/{target}");
+            assert!(Command::new("bash").args(["-c", &script]).status().expect("bash runs").success(), "{target} is there");
+            let inside =
+                Command::new("nsenter").args(["-t", &pid.to_string(), "-n", "bash", "-c", &script]).output().expect("nsenter runs");
+            assert!(!inside.status.success(), "the engine's processes reach {target}");
+        }
+    }
     let (a, b) = (uid(&postgresql), uid(&mariadb));
     assert!(a != b && a >= 1000 && b >= 1000);
     for (uid, other) in [(a, &mariadb), (b, &postgresql)] {

@@ -11,6 +11,13 @@ use support::{Installation, rand};
 /// How often the server is killed.
 const KILLS: usize = 50;
 
+/// What was once seen of a cluster.
+struct Trace {
+    cluster: String,
+    instance: String,
+    address: Option<(String, u16)>,
+}
+
 /// What is done to a cluster in this state, now and then.
 fn something_for(shown: &Value) -> Option<(&'static str, &'static str)> {
     match (shown["state"].as_str(), rand() % 4) {
@@ -30,8 +37,7 @@ fn a_server_killed_at_random_moments_loses_no_operation_and_disturbs_no_database
     let clients = [Steady::connecting(steady.clone()), Steady::holding(&steady)];
     let mut operations: Vec<String> = Vec::new();
     let mut clusters: Vec<String> = Vec::new();
-    // Instances and addresses that were ever seen of a cluster.
-    let mut seen: Vec<(String, String, Option<(String, u16)>)> = Vec::new();
+    let mut seen: Vec<Trace> = Vec::new();
     for round in 0..KILLS {
         // A mix: something new every round while there are few, and something else for what is there.
         let engine = if round % 2 == 0 { "mariadb" } else { "postgresql" };
@@ -45,7 +51,7 @@ fn a_server_killed_at_random_moments_loses_no_operation_and_disturbs_no_database
             let (_, shown) = installation.native("GET", &path, None);
             for instance in shown["instances"].as_array().into_iter().flatten() {
                 let address = shown["address"].as_str().map(|address| (address.to_owned(), shown["port"].as_u64().unwrap_or(0) as u16));
-                seen.push((id.clone(), instance["id"].as_str().expect("an id").to_owned(), address));
+                seen.push(Trace { cluster: id.clone(), instance: instance["id"].as_str().expect("an id").to_owned(), address });
             }
             let Some((method, verb)) = something_for(&shown) else { continue };
             let (status, accepted) = installation.native(method, &format!("{path}{verb}"), None);
@@ -89,7 +95,7 @@ fn a_server_killed_at_random_moments_loses_no_operation_and_disturbs_no_database
         alive.push(id.clone());
     }
     assert_eq!(installation.instance_directories().len(), alive.len(), "nothing is left of what failed or went");
-    for (cluster, instance, address) in seen.iter().filter(|(cluster, ..)| !alive.contains(cluster)) {
+    for Trace { cluster, instance, address } in seen.iter().filter(|trace| !alive.contains(&trace.cluster)) {
         assert_eq!(installation.traces_of(instance), Vec::<String>::new(), "of cluster {cluster}");
         let taken = |(at, _): &&(String, u16)| {
             alive.iter().any(|id| installation.native("GET", &format!("/moorage/v1/clusters/{id}"), None).1["address"] == json!(at))

@@ -77,6 +77,14 @@ fn a_directory_that_cannot_be_served_is_refused_with_the_reason_and_left_alone()
         let said = refuses_to_serve(&["--listen", "127.0.0.1:0", "--config", &file.to_string_lossy(), "--data-dir", &second]);
         assert!(said.contains(told), "{said}");
     }
+    // A store that would be ignored.
+    let output = Command::new(support::PROGRAM)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", &second])
+        .env("MOORAGE_DATABASE_URL", "postgres://somewhere/else")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("MOORAGE_DATABASE_URL") && !said.contains("somewhere"), "{said}");
     for address in ["127.0.0.1", "nowhere:1", "127.0.0.1:99999", ""] {
         let said = refuses_to_serve(&["--listen", address, "--data-dir", &second]);
         assert!(said.contains("is not an address and port") || address.is_empty(), "{said}");

@@ -2,11 +2,14 @@
 
 use super::{Cluster, PASSWORD};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// The program itself: `psql` on Debian's path is a script that looks for it.
+const PSQL: &str = "/usr/lib/postgresql/15/bin/psql";
 
 /// What a client lived through.
 #[derive(Debug, Default)]
@@ -17,6 +20,16 @@ pub struct Seen {
     pub answers: u64,
     /// Questions that were answered with an error.
     pub errors: u64,
+}
+
+/// A client program that ends with its owner.
+struct Session(Child);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// A client that asks until it is told to end.
@@ -34,7 +47,7 @@ impl Steady {
     /// Keeps one session of PostgreSQL for all questions.
     pub fn holding(cluster: &Cluster) -> Self {
         let target = format!("host={} port={} dbname=shop user=keeper sslmode=disable", cluster.address, cluster.port);
-        let mut session = Command::new("psql")
+        let mut session = Command::new(PSQL)
             .args(["-X", "-A", "-t", "-q", "-d", &target])
             .env("PGPASSWORD", PASSWORD)
             .stdin(Stdio::piped())
@@ -43,8 +56,9 @@ impl Steady {
             .expect("psql runs");
         let mut input = session.stdin.take().expect("piped");
         let mut output = BufReader::new(session.stdout.take().expect("piped"));
+        let session = Session(session);
         Self::asking(move || {
-            let _owned = &session;
+            let _kept = &session;
             let mut line = String::new();
             writeln!(input, "SELECT 1;").is_ok() && output.read_line(&mut line).is_ok() && line.trim() == "1"
         })
