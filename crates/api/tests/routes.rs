@@ -7,7 +7,7 @@ mod support;
 use axum::body::Body;
 use http::{Request, Response};
 use serde_json::{Value, json};
-use support::{ControlPlane, FOREIGN_TOKEN, HOST, TOKEN};
+use support::{ControlPlane, FOREIGN_TOKEN, HOST, OPERATORS_TOKEN, TOKEN, VIEWERS_TOKEN};
 
 const SCP: &str = include_str!("wire/scp/operations.txt");
 const NATIVE: &str = include_str!("wire/native/operations.txt");
@@ -34,6 +34,8 @@ const FOR_EVERYBODY: &[&str] = &[
     "/v1/engine-versions/{dbaas_engine_version_id}/properties",
     "/v1/server-types",
     "/moorage/v1/tokens",
+    "/moorage/v1/projects",
+    "/moorage/v1/users",
     "/moorage/v1/engine-versions",
     "/moorage/v1/server-types",
     "/moorage/v1/subnets",
@@ -41,7 +43,10 @@ const FOR_EVERYBODY: &[&str] = &[
 ];
 
 fn operations(list: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    list.lines().filter_map(|line| line.split_once(' '))
+    list.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        words.next().zip(words.next())
+    })
 }
 
 fn filled(path: &str, id: &str) -> String {
@@ -59,8 +64,30 @@ fn code(response: &Response<Vec<u8>>) -> String {
     code.and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// A body that is well-formed, for operations that take one.
+fn sensible_body(method: &str, path: &str) -> Option<Value> {
+    match (method, path.rsplit('/').next().unwrap_or_default()) {
+        ("POST", "allow-list") => Some(json!({"add": ["192.0.2.7"]})),
+        ("PUT", "owner-password") => Some(json!({"password": "another battery"})),
+        ("PUT", "password") => Some(json!({"password": "another battery"})),
+        ("PATCH", "{cluster}") => Some(json!({"deletion_protection": true})),
+        ("PATCH", "{user}") => Some(json!({"role": "viewer"})),
+        ("POST", "users") => Some(json!({"name": "newcomer", "role": "viewer", "password": "correct horse battery"})),
+        ("POST", "projects") => Some(json!({"name": "another"})),
+        ("POST", "clusters") => {
+            let database = json!({"name": "shop", "owner": "keeper", "password": "correct horse battery"});
+            Some(json!({"name": "shop-2", "engine": "mariadb", "database": database}))
+        }
+        _ => None,
+    }
+}
+
 async fn post(plane: &ControlPlane, target: &str, token: &str, body: &Value) -> Response<Vec<u8>> {
-    let request = Request::builder().method("POST").uri(target).header("host", HOST).header("authorization", format!("Bearer {token}"));
+    send(plane, "POST", target, token, body).await
+}
+
+async fn send(plane: &ControlPlane, method: &str, target: &str, token: &str, body: &Value) -> Response<Vec<u8>> {
+    let request = Request::builder().method(method).uri(target).header("host", HOST).header("authorization", format!("Bearer {token}"));
     let request = request.header("content-type", "application/json").body(Body::from(body.to_string()));
     plane.send(request.expect("a request")).await
 }
@@ -132,15 +159,19 @@ async fn another_tenants_things_are_not_there() {
         };
         assert_eq!((response.status().as_u16(), code(&response).as_str()), expected, "{method} {path}");
     }
-    let change = json!({"add": ["192.0.2.7"]});
+    let (user, project) = (format!("{:032x}", 1), format!("{:032x}", 0xa));
     for (method, path) in operations(NATIVE).filter(|(_, path)| path.contains('{')) {
-        let (id, expected) = match path.contains("/operations/") {
-            true => (&operation, (404, "operation-not-found")),
-            false => (&cluster, (404, "cluster-not-found")),
+        let (id, expected) = match path.split('/').nth(3) {
+            Some("operations") => (&operation, (404, "operation-not-found")),
+            Some("users") => (&user, (404, "user-not-found")),
+            // Projects are the installation's business: a foreign administrator may not even ask for their end.
+            Some("projects") if method == "DELETE" => (&project, (403, "forbidden")),
+            Some("projects") => (&project, (404, "project-not-found")),
+            _ => (&cluster, (404, "cluster-not-found")),
         };
-        let response = match path.ends_with("allow-list") {
-            true => post(&plane, &filled(path, id), FOREIGN_TOKEN, &change).await,
-            false => plane.ask(method, &filled(path, id), Some(FOREIGN_TOKEN)).await,
+        let response = match sensible_body(method, path) {
+            Some(body) => send(&plane, method, &filled(path, id), FOREIGN_TOKEN, &body).await,
+            None => plane.ask(method, &filled(path, id), Some(FOREIGN_TOKEN)).await,
         };
         assert_eq!((response.status().as_u16(), code(&response).as_str()), expected, "{method} {path}");
     }
@@ -162,4 +193,78 @@ async fn the_certificate_authority_is_for_everybody() {
     let response = plane.ask("GET", "/moorage/v1/ca", None).await;
     assert_eq!(response.status(), 200);
     assert!(response.body().starts_with(b"-----BEGIN CERTIFICATE-----"));
+}
+
+/// Paths and methods as the source says them, whatever their handlers are called.
+fn routes_of(source: &str) -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    for route in source.split(".route(\"").skip(1) {
+        let Some((path, rest)) = route.split_once('"') else { continue };
+        let handlers = rest.split("\n        .").next().and_then(|handlers| handlers.split("\n}").next()).unwrap_or(rest);
+        for method in ["get", "post", "put", "patch", "delete"] {
+            let called = [format!(" {method}("), format!(".{method}(")];
+            let decides = method == "post" && handlers.contains(" decision(");
+            if decides || called.iter().any(|call| handlers.contains(call.as_str())) {
+                found.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_route_is_in_the_table_that_says_who_may_use_it() {
+    let served = routes_of(include_str!("../src/native/routes.rs"));
+    let listed = operations(NATIVE).map(|(method, path)| format!("{method} {path}")).chain(["GET /moorage/v1/ca".to_owned()]).collect();
+    assert_eq!(served, listed);
+    assert!(served.len() > 30);
+}
+
+/// What comes back when nobody in particular asks for everything there is.
+async fn asked(plane: &ControlPlane, method: &str, path: &str, token: &str, cluster: &str, operation: &str) -> (u16, String) {
+    let target = path
+        .replace("{cluster}", cluster)
+        .replace("{operation}", operation)
+        .replace("{user}", "moorage")
+        // The installation's own cannot be removed.
+        .replace("{project}", &format!("{:032x}", if method == "DELETE" { 0xb } else { 0xa }))
+        .replace("{token}", &format!("{:032x}", 9))
+        .replace("{access_key}", "AKNONE");
+    let response = match sensible_body(method, path) {
+        Some(body) => send(plane, method, &target, token, &body).await,
+        None => plane.ask(method, &target, Some(token)).await,
+    };
+    (response.status().as_u16(), code(&response))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_asks_for_its_role_and_no_more() {
+    for line in NATIVE.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [method, path, least] = words[..] else { panic!("{line}") };
+        let plane = ControlPlane::start().await;
+        let (cluster, operation) = cluster_of_the_first_tenant(&plane).await;
+        for (role, token) in [("viewer", VIEWERS_TOKEN), ("operator", OPERATORS_TOKEN), ("administrator", TOKEN)] {
+            let rank = |role: &str| ["viewer", "operator", "administrator"].iter().position(|known| *known == role).expect("a role");
+            let (status, code) = asked(&plane, method, path, token, &cluster, &operation).await;
+            // Other people are not there for those who may not manage them.
+            let refused = code == "forbidden" || code == "user-not-found";
+            assert_eq!(refused, rank(role) < rank(least), "{method} {path} as {role}: {status} {code}");
+            assert!(status != 401 && status < 500, "{method} {path} as {role}: {status} {code}");
+        }
+    }
+    for (method, path) in operations(SCP).filter(|(method, path)| SERVED.contains(&format!("{method} {path}").as_str())) {
+        let plane = ControlPlane::start().await;
+        let (cluster, operation) = cluster_of_the_first_tenant(&plane).await;
+        let target = path.replace("{cluster_id}", &cluster).replace("{request_id}", &format!("req-{operation}"));
+        for (token, may) in [(VIEWERS_TOKEN, method == "GET"), (OPERATORS_TOKEN, true)] {
+            let response = match path.ends_with("security-group-rules") {
+                true => post(&plane, &target, token, &json!({"add_ip_addresses": ["192.0.2.7"]})).await,
+                false => plane.ask(method, &target, Some(token)).await,
+            };
+            // A body that is not there is noticed before the role is.
+            let refused = code(&response) == "Dbaas.Forbidden.AuthZFailed" || (path == "/v1/clusters" && method == "POST");
+            assert_eq!(refused, !may || (path == "/v1/clusters" && method == "POST"), "{method} {path}");
+        }
+    }
 }

@@ -4,15 +4,16 @@ use crate::{App, now, problem};
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{Problem, ProblemCode};
 use moorage_secrets as secrets;
-use moorage_store::Tenants;
+use moorage_store::{Accounts, Credentials};
 use secrecy::{ExposeSecret, SecretString};
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Password checks are slow on purpose; only so many run at a time, or a flood of wrong ones would take the machine.
 static PASSWORD_CHECKS: Semaphore = Semaphore::const_new(2);
-/// How long a token lives that was handed out for a password.
-const TOKEN_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Characters of a login password.
+const PASSWORD_LENGTH: RangeInclusive<usize> = 10..=128;
 
 fn refused() -> Problem {
     Problem::new(ProblemCode::Unauthenticated, "The credentials are not valid.")
@@ -46,34 +47,61 @@ impl App {
         }
     }
 
-    /// The account with this name (or e-mail address) and password.
-    pub async fn authenticate_password(&self, user: &str, password: &SecretString) -> Result<Actor, Problem> {
+    /// The account with this name (or e-mail address) and password. A password that was found right a short while ago is not
+    /// checked the slow way again; wrong ones make the next attempt wait.
+    pub async fn authenticate_password(&self, name: &str, password: &SecretString) -> Result<Actor, Problem> {
+        let (logins, begun) = (&self.logins, Instant::now());
+        if let Some(wait) = logins.locked_for(name, begun) {
+            return Err(locked(wait));
+        }
         let found = {
             let mut look = self.parts.store.look().await.map_err(problem::store)?;
-            look.account_named(user).await.map_err(problem::store)?
+            look.signing_in(name).await.map_err(problem::store)?
         };
-        let _turn = PASSWORD_CHECKS.acquire().await.map_err(|e| problem::internal(&e))?;
-        let password = password.clone();
-        let hash = found.as_ref().map(|account| account.password_hash.clone());
-        let right = tokio::task::spawn_blocking(move || secrets::verify_password(&password, hash.as_deref()))
-            .await
-            .map_err(|e| problem::internal(&e))?;
+        if let Some(account) = &found
+            && logins.is_proven(&account.actor.user, password.expose_secret(), &account.password_hash, begun)
+        {
+            return Ok(account.actor.clone());
+        }
+        let right = self.is_password(password, found.as_ref().map(|account| account.password_hash.clone())).await?;
         match found {
-            Some(account) if right => Ok(account.actor),
-            _ => Err(refused()),
+            Some(account) if right => {
+                logins.was_right(name, &account.actor.user, password.expose_secret(), &account.password_hash, Instant::now());
+                Ok(account.actor)
+            }
+            _ => {
+                logins.was_wrong(name, Instant::now());
+                tracing::warn!(name = %name.chars().take(64).collect::<String>(), "a wrong password was tried");
+                Err(refused())
+            }
         }
     }
 
-    /// A new token for the caller; it is shown once and kept as a digest.
-    pub async fn issue_token(&self, actor: &Actor) -> Result<SecretString, Problem> {
-        let token = secrets::random_token().map_err(|e| problem::internal(&e))?;
-        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
-        uow.insert_token(&actor.user, &secrets::token_digest(token.expose_secret()), Some(now().plus(TOKEN_LIFE)), now())
-            .await
-            .map_err(problem::store)?;
-        uow.commit().await.map_err(problem::store)?;
-        Ok(token)
+    /// Whether a password belongs to a stored hash; as slow where there is none.
+    pub(crate) async fn is_password(&self, password: &SecretString, hash: Option<String>) -> Result<bool, Problem> {
+        let _turn = PASSWORD_CHECKS.acquire().await.map_err(|e| problem::internal(&e))?;
+        let password = password.clone();
+        let checked = tokio::task::spawn_blocking(move || secrets::verify_password(&password, hash.as_deref()));
+        checked.await.map_err(|e| problem::internal(&e))
     }
+
+    /// The hash of a new login password that follows the rules.
+    pub(crate) async fn hash_of(&self, password: &SecretString) -> Result<String, Problem> {
+        let length = password.expose_secret().chars().count();
+        if !PASSWORD_LENGTH.contains(&length) || password.expose_secret().chars().any(char::is_control) {
+            return Err(Problem::invalid("password", "A password has 10 to 128 printable characters."));
+        }
+        let _turn = PASSWORD_CHECKS.acquire().await.map_err(|e| problem::internal(&e))?;
+        let password = password.clone();
+        let hashed = tokio::task::spawn_blocking(move || secrets::hash_password(&password));
+        hashed.await.map_err(|e| problem::internal(&e))?.map_err(|e| problem::internal(&e))
+    }
+}
+
+fn locked(wait: Duration) -> Problem {
+    let seconds = wait.as_secs() + 1;
+    Problem::new(ProblemCode::LoginLocked, format!("Too many wrong passwords were tried for this name; wait {seconds} s."))
+        .hint("Then sign in with the right password. Tokens and access keys are not affected.")
 }
 
 /// What a sealed secret key is bound to.

@@ -14,9 +14,9 @@ use moorage_domain::subnet::{Subnet, choose_address};
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{ClusterId, GroupId, OperationId, Problem, ProblemCode, SecretId, VolumeId, allow_list};
 use moorage_engine::Engine;
-use moorage_operations::provision;
+use moorage_operations::{owner, provision};
 use moorage_store::{Endpoints, NewCluster, UnitOfWork};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
 impl App {
@@ -43,7 +43,7 @@ impl App {
         }
         allow_list::parse(&command.allow_list)?;
         let subnet = self.choose_subnet(command.subnet.as_deref())?;
-        let verifier = verifier(engine.clone(), &command.database).await?;
+        let verifier = verifier(engine.clone(), command.database.password.clone()).await?;
 
         let at = now();
         let cluster = Cluster {
@@ -65,6 +65,7 @@ impl App {
                 backup: command.backup,
                 tags: command.tags,
                 service_watch_log_collection: command.service_watch_log_collection,
+                deletion_protection: command.deletion_protection,
             },
             host: self.host_id(),
             state: ServiceState::Creating,
@@ -78,7 +79,7 @@ impl App {
         };
         let secret = SecretId::from_bits(fresh());
         let sealed =
-            self.parts.master_key.seal(verifier.0.as_bytes(), &provision::secret_context(&secret)).map_err(|e| problem::internal(&e))?;
+            self.parts.master_key.seal(verifier.0.as_bytes(), &owner::secret_context(&secret)).map_err(|e| problem::internal(&e))?;
         let operation = OperationId::from_bits(fresh());
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         self.check_address(&mut uow, subnet, &cluster).await?;
@@ -200,8 +201,7 @@ fn check_groups(wanted: &[CreateGroup]) -> Result<Vec<InstanceGroup>, Problem> {
 }
 
 /// Hashing a password takes milliseconds of a processor, so it happens away from the threads that serve requests.
-async fn verifier(engine: Arc<dyn Engine>, wanted: &CreateDatabase) -> Result<Verifier, Problem> {
-    let password = wanted.password.clone();
+pub(crate) async fn verifier(engine: Arc<dyn Engine>, password: SecretString) -> Result<Verifier, Problem> {
     let length = password.expose_secret().chars().count();
     if !(8..=128).contains(&length) || password.expose_secret().chars().any(char::is_control) {
         return Err(Problem::invalid("database_user_password", "A password has 8 to 128 printable characters."));

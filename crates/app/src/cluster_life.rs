@@ -80,6 +80,10 @@ impl App {
             uow.apply(&Write::Wish(cluster.id.clone(), wish), now()).await.map_err(problem::store)?;
         }
         if wish == Some(Wish::Gone) {
+            if cluster.spec.deletion_protection {
+                return Err(Problem::new(ProblemCode::DeletionProtected, format!("'{}' is protected from deletion.", cluster.name))
+                    .hint("Switch its deletion protection off first, if it really is to go."));
+            }
             give_way(&mut uow, &cluster).await?;
             // Whatever was decided earlier and arrives late is refused by the host from now on.
             uow.apply(&Write::Term(cluster.id.clone(), cluster.term + 1), now()).await.map_err(problem::store)?;
@@ -124,7 +128,7 @@ async fn give_way(uow: &mut UnitOfWork, cluster: &Cluster) -> Result<(), Problem
     Ok(())
 }
 
-fn wrong_state(cluster: &Cluster, allowed: &[ServiceState]) -> Problem {
+pub(crate) fn wrong_state(cluster: &Cluster, allowed: &[ServiceState]) -> Problem {
     let allowed = allowed.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", ");
     Problem::new(ProblemCode::WrongState, format!("The cluster is {}.", cluster.state.as_str()))
         .detail(format!("This can be done to a cluster that is {allowed}."))

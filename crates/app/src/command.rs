@@ -39,6 +39,8 @@ pub struct CreateCluster {
     pub tags: Vec<Tag>,
     /// Service watch log collection, echoed.
     pub service_watch_log_collection: bool,
+    /// Whether it refuses to be terminated until this is switched off.
+    pub deletion_protection: bool,
 }
 
 /// Which engine version.

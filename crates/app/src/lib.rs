@@ -1,24 +1,34 @@
 //! Use cases by noun: the one door for every adapter. Authorisation, tenancy and validation that all families share live
 //! here; a handler elsewhere with an `if` about databases is in the wrong room.
 
+mod actions;
 mod authentication;
+mod cluster_change;
 mod cluster_create;
 mod cluster_life;
 mod clusters;
 pub mod command;
+mod credentials;
 mod engine_versions;
+mod logins;
 mod operations;
 mod problem;
+mod projects;
+mod users;
 pub mod view;
 
+pub use actions::NewAction;
 pub use authentication::access_key_context;
 pub use command::*;
+pub use credentials::CreateCredential;
 pub use engine_versions::engine_version_id;
 pub use moorage_engine::Fact;
 pub use moorage_host::Abilities;
 pub use moorage_store::ClusterSort;
+pub use users::{ChangeUser, CreateUser};
 pub use view::*;
 
+use logins::Logins;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{HostId, Timestamp};
 use moorage_engine::Engine;
@@ -31,6 +41,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct App {
     pub(crate) parts: Arc<Parts>,
+    pub(crate) logins: Arc<Logins>,
 }
 
 /// The app's parts.
@@ -54,7 +65,7 @@ pub struct Parts {
 impl App {
     /// The app over its parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), logins: Arc::new(Logins::new()) }
     }
     /// What this host can enforce.
     pub fn abilities(&self) -> Abilities {

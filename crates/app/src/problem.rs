@@ -10,6 +10,12 @@ pub(crate) fn store(error: StoreError) -> Problem {
         StoreError::Taken { what: "cluster_name" } => {
             Problem::new(ProblemCode::NameTaken, "A cluster of that name already exists.").hint("Choose another name.").field("name")
         }
+        StoreError::Taken { what: "account_name" } => {
+            Problem::new(ProblemCode::NameTaken, "A user of that name already exists.").hint("Choose another name.").field("name")
+        }
+        StoreError::Taken { what: "project_name" } => {
+            Problem::new(ProblemCode::NameTaken, "A project of that name already exists.").hint("Choose another name.").field("name")
+        }
         StoreError::TooNew { found, known } => {
             Problem::new(ProblemCode::StoreTooNew, format!("The store has schema version {found}, this program knows {known}."))
                 .hint("Start the newer program that wrote it.")

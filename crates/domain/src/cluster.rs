@@ -35,6 +35,9 @@ pub struct ClusterSpec {
     /// Collect service watch logs (SCP 1.1), echoed.
     #[serde(default)]
     pub service_watch_log_collection: bool,
+    /// Whether it refuses to be terminated until this is switched off.
+    #[serde(default)]
+    pub deletion_protection: bool,
 }
 
 /// The first database of a cluster.

@@ -61,6 +61,10 @@ ids! {
     ProjectId,
     /// A person or program that signs in.
     UserId,
+    /// A token, by which it is listed and ended; it proves nothing.
+    TokenId,
+    /// An entry of the record of changes that were asked for.
+    ActionId,
     /// A machine (or namespace) that runs instances.
     HostId,
     /// A cluster.

@@ -19,6 +19,6 @@ pub mod subnet;
 pub mod tenant;
 pub mod time;
 
-pub use id::{ClusterId, GroupId, HostId, InstanceId, OperationId, ProjectId, SecretId, UserId, VolumeId};
+pub use id::{ActionId, ClusterId, GroupId, HostId, InstanceId, OperationId, ProjectId, SecretId, TokenId, UserId, VolumeId};
 pub use problem::{Category, Problem, ProblemCode};
 pub use time::Timestamp;

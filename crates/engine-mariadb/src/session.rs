@@ -7,6 +7,7 @@ use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
+use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_engine::{EngineError, EngineFacts, EngineSession};
@@ -138,6 +139,14 @@ impl EngineSession for Session {
         }
         let ambitious = access.is_some_and(|access| access != "0");
         within(STATEMENT_LIMIT, self.connection.query_drop(statements(&wanted, verifier, ambitious))).await
+    }
+
+    async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError> {
+        if is_reserved_account(owner) || owner.eq_ignore_ascii_case(&self.administrator) || !is_verifier(&verifier.0) {
+            return Err(refuse(Problem::internal()));
+        }
+        let statement = format!("{SQL_MODE};ALTER USER {}@'%' IDENTIFIED BY PASSWORD {}", literal(owner), literal(&verifier.0));
+        within(STATEMENT_LIMIT, self.connection.query_drop(statement)).await
     }
 
     async fn observe(&mut self) -> Result<EngineFacts, EngineError> {

@@ -8,21 +8,24 @@ use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
+use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_engine::{EngineError, EngineFacts, EngineSession};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
+const ADMINISTRATORS_DATABASE: &str = "postgres";
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Creating a database in another encoding copies files; everything else takes milliseconds.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A connection as the administrator.
 pub struct Session {
+    socket: PathBuf,
     client: Client,
     connection: tokio::task::JoinHandle<()>,
 }
@@ -45,7 +48,7 @@ struct Found {
 
 /// Opens a session.
 pub async fn connect(socket: &Path) -> Result<Session, EngineError> {
-    match tokio::time::timeout(CONNECT_LIMIT, open(socket)).await {
+    match tokio::time::timeout(CONNECT_LIMIT, open(socket, ADMINISTRATORS_DATABASE)).await {
         Ok(opened) => opened.map_err(explain),
         Err(late) => Err(EngineError::unreachable(late)),
     }
@@ -54,7 +57,7 @@ pub async fn connect(socket: &Path) -> Result<Session, EngineError> {
 /// Asks whether the server answers. Any answer of the server, be it a refusal, shows that it lives.
 pub async fn probe(socket: &Path, limit: Duration) -> Probe {
     let asked = tokio::time::timeout(limit, async {
-        let session = open(socket).await?;
+        let session = open(socket, ADMINISTRATORS_DATABASE).await?;
         session.client.simple_query("SELECT 1").await.map_err(OpenError::Sql)
     });
     match asked.await {
@@ -69,17 +72,17 @@ enum OpenError {
     Sql(tokio_postgres::Error),
 }
 
-async fn open(socket: &Path) -> Result<Session, OpenError> {
+async fn open(socket: &Path, database: &str) -> Result<Session, OpenError> {
     let stream = UnixStream::connect(socket).await.map_err(OpenError::Socket)?;
     let mut config = tokio_postgres::Config::new();
-    config.user(ADMINISTRATOR).dbname("postgres").application_name("moorage");
+    config.user(ADMINISTRATOR).dbname(database).application_name("moorage");
     let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(OpenError::Sql)?;
     let connection = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "an administrative connection ended");
         }
     });
-    Ok(Session { client, connection })
+    Ok(Session { socket: socket.to_owned(), client, connection })
 }
 
 fn explain(error: OpenError) -> EngineError {
@@ -220,7 +223,19 @@ impl EngineSession for Session {
             }
         }
         statements.push_str(&ownership_statements(&wanted));
-        self.rows(&statements).await.map(drop)
+        self.rows(&statements).await?;
+        // The first connection to a database writes down what the catalogue says of itself for those that follow (about 10 ms,
+        // measured); the owner need not be that first one.
+        let (socket, name) = (self.socket.clone(), wanted.name.to_owned());
+        tokio::spawn(async move { tokio::time::timeout(CONNECT_LIMIT, open(&socket, &name)).await.map(drop) });
+        Ok(())
+    }
+
+    async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError> {
+        if is_reserved_account(owner) || !is_verifier(&verifier.0) {
+            return Err(EngineError { problem: Problem::internal(), passing: false, cause: None });
+        }
+        self.rows(&format!("ALTER ROLE {} PASSWORD {}", identifier(owner), literal(&verifier.0))).await.map(drop)
     }
 
     async fn observe(&mut self) -> Result<EngineFacts, EngineError> {

@@ -203,6 +203,14 @@ async fn databases_are_made_once(engine: &dyn Engine, session: &mut dyn EngineSe
     }
     still_there(session, "after it was made").await;
 
+    for password in ["Third-Pa55", "Third-Pa55"] {
+        session.ensure_owner_password("clerk", &verifier(password)).await.expect("may be repeated");
+    }
+    still_there(session, "after the owner got another password").await;
+    assert!(session.ensure_owner_password("nobody-knows", &verifier("x")).await.is_err(), "an account that is not there");
+    let clear = Verifier(String::from("a password in clear"));
+    assert!(session.ensure_owner_password("clerk", &clear).await.is_err(), "a password in clear is never stored");
+
     let reserved = database(engine, "orders", "root");
     assert!(session.ensure_database_with_owner(&reserved, &verifier("x")).await.is_err(), "a reserved owner is refused here too");
     let clear = Verifier(String::from("a password in clear"));

@@ -105,6 +105,9 @@ pub trait EngineSession: Send {
     /// or given this verifier), and is the owner's alone: no superuser, no CREATEROLE, no FILE, nothing outside it
     /// (decisions 2).
     async fn ensure_database_with_owner(&mut self, database: &DatabaseSpec, verifier: &Verifier) -> Result<(), EngineError>;
+    /// Makes sure the owner account, which exists, logs in with what has this verifier. Nothing else of it changes, and who is
+    /// logged in stays so.
+    async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError>;
     /// What the engine says of itself.
     async fn observe(&mut self) -> Result<EngineFacts, EngineError>;
 }

@@ -3,12 +3,14 @@
 //! What every step relies on: it reads the world first, chooses names one step before it uses them, only ensures, and
 //! leaves one commit behind. Step names and state fields are a wire format: add, never rename.
 
+pub mod owner;
 pub mod provision;
 pub mod recover;
 pub mod renew_certificate;
 pub mod restart;
 pub mod serving;
 pub mod set_allow_list;
+pub mod set_owner_password;
 pub mod start;
 pub mod stop;
 pub mod terminate;
@@ -28,5 +30,6 @@ pub fn all() -> Registry<World> {
         .with(recover::Recover)
         .with(terminate::Terminate)
         .with(set_allow_list::SetAllowList)
+        .with(set_owner_password::SetOwnerPassword)
         .with(renew_certificate::RenewCertificate)
 }

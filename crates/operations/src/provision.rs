@@ -1,18 +1,17 @@
 //! `cluster.provision`: from a row to a database that users connect to.
 
+use crate::owner;
 use crate::serving::{self, Answer, Lead};
 use crate::start;
 use crate::world::{World, engine_failed, host_failed, insist, store_failed};
 use async_trait::async_trait;
 use moorage_domain::cluster::Cluster;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
-use moorage_domain::secret::Verifier;
 use moorage_domain::subnet::choose_address;
 use moorage_domain::{InstanceId, Problem, ProblemCode, SecretId, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_host::{EndpointState, VolumeState, VolumeWish};
-use moorage_store::{Endpoints, Instances, Secrets, Write};
-use secrecy::ExposeSecret;
+use moorage_store::{Endpoints, Instances, Write};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -48,11 +47,6 @@ const VOLUME_LIMIT: Duration = Duration::from_secs(300);
 
 /// Addresses that are tried before the port itself is taken to be in use.
 const MOST_ADDRESSES: usize = 8;
-
-/// What the sealed verifier is bound to.
-pub fn secret_context(secret: &SecretId) -> String {
-    format!("secret:{secret}")
-}
 
 /// The operation.
 pub struct Provision;
@@ -214,25 +208,9 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
         }
         Answer::NotYet(doing) => return Ok(Next::Wait(Step::Database, Duration::from_millis(100), doing)),
     };
-    let verifier = verifier(world, request).await?;
+    let verifier = owner::verifier(world, request.verifier.as_ref()).await?;
     session.ensure_database_with_owner(&loaded.cluster.spec.database, &verifier).await.map_err(engine_failed)?;
     Ok(Next::Go(Step::Publish))
-}
-
-async fn verifier(world: &World, request: &Request) -> Result<Verifier, StepError> {
-    let lost = || {
-        StepError::GiveUp(
-            Problem::new(ProblemCode::OperationUnreadable, "The owner's password is not there any more.").hint("Create the cluster again."),
-        )
-    };
-    let id = request.verifier.as_ref().ok_or_else(lost)?;
-    let mut look = world.store.look().await.map_err(store_failed)?;
-    let sealed = look.secret(id).await.map_err(store_failed)?.ok_or_else(lost)?;
-    let opened = world.master_key.open_text(&sealed, &secret_context(id)).map_err(|error| {
-        tracing::error!(%error, "a sealed verifier cannot be opened with this master key");
-        lost()
-    })?;
-    Ok(Verifier(opened.expose_secret().to_owned()))
 }
 
 /// Makes true: nothing is left but the cluster's row, FAILED with its reason. Nobody uses what is removed: the creation never

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use moorage_domain::tenant::Role;
-use moorage_domain::{HostId, Problem, ProblemCode, ProjectId, Timestamp, UserId};
+use moorage_domain::{HostId, Problem, ProblemCode, ProjectId, Timestamp, TokenId, UserId};
 use moorage_secrets as secrets;
 use moorage_secrets::{CertificateAuthority, MasterKey};
-use moorage_store::{NewAccount, Secrets, Store};
+use moorage_store::{NewAccount, NewCredential, Secrets, Store};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::io::Write;
@@ -105,8 +105,10 @@ pub async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, now
     };
     uow.insert_account(&new, now).await?;
     let sealed = master_key.seal(secret_key.expose_secret().as_bytes(), &moorage_app::access_key_context(&access_key))?;
-    uow.insert_access_key(&account, &access_key, &sealed, now).await?;
-    uow.insert_token(&account, &secrets::token_digest(token.expose_secret()), None, now).await?;
+    let first = NewCredential { account: &account, name: Some("made by the first start"), expires_at: None };
+    uow.insert_access_key(&first, &access_key, &sealed, now).await?;
+    let token_id = TokenId::from_bits(uuid::Uuid::now_v7().as_u128());
+    uow.insert_token(&first, &token_id, &secrets::token_digest(token.expose_secret()), now).await?;
     uow.set_fact("authority", authority.certificate()).await?;
     uow.set_fact("authority-key", &authority.sealed_key(master_key)?).await?;
     uow.set_fact("host", installation.host.as_str()).await?;

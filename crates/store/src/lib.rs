@@ -4,15 +4,18 @@
 //! writer. Every statement is a constant whose text also prepares on PostgreSQL: TEXT and BIGINT only, times in
 //! microseconds, documents as JSON text, booleans as 0 and 1.
 
+mod account;
+mod action;
 mod apply;
 mod cluster;
+mod credential;
 mod endpoint;
 mod instance;
 mod migrate;
 mod operation;
+mod project;
 mod secret;
 mod statement;
-mod tenant;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
@@ -21,15 +24,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+pub use account::{Accounts, NewAccount, SigningIn};
+pub use action::Actions;
 pub use apply::Write;
 pub use cluster::{ClusterFilter, ClusterPage, ClusterSort, Clusters, NewCluster};
+pub use credential::{AccessKeyRow, Credentials, NewCredential};
 pub use endpoint::Endpoints;
 pub use instance::Instances;
 pub use migrate::{SCHEMA_VERSION, schema};
 pub use operation::*;
+pub use project::Projects;
 pub use secret::Secrets;
 pub use statement::all as all_statements;
-pub use tenant::{AccessKeyRow, AccountRow, NewAccount, Tenants};
 
 /// What went wrong with the store; never shown to users as it is.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +52,7 @@ pub enum StoreError {
     /// A uniqueness rule was hit: somebody else has it already.
     #[error("{what} is taken")]
     Taken {
-        /// The rule (`cluster_name`, `endpoint_address`, `instance_uid`, `instance_number`).
+        /// The rule (`cluster_name`, `endpoint_address`, `instance_uid`, `instance_number`, `account_name`, `project_name`).
         what: &'static str,
     },
     /// The lease under which the work was done belongs to somebody else by now.
@@ -110,6 +116,10 @@ fn taken(message: &str) -> &'static str {
         ("instance.host_id, instance.number", "instance_number"),
         ("instance_number", "instance_number"),
         ("cluster_lock", "cluster_lock"),
+        ("account.name", "account_name"),
+        ("account_name", "account_name"),
+        ("project.name", "project_name"),
+        ("project_name", "project_name"),
     ];
     rules.iter().find(|(mark, _)| message.contains(mark)).map_or("a name", |(_, what)| what)
 }

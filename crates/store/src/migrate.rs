@@ -3,7 +3,7 @@
 use crate::{StoreError, StoreResult, failed};
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_people.sql")];
 
 /// The schema version this build writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -12,12 +12,15 @@ pub(crate) use statements;
 /// Every statement with its name, for the test that prepares them on both databases.
 pub fn all() -> Vec<(&'static str, &'static str)> {
     [
+        crate::account::STATEMENTS,
+        crate::action::STATEMENTS,
         crate::cluster::STATEMENTS,
+        crate::credential::STATEMENTS,
         crate::endpoint::STATEMENTS,
         crate::instance::STATEMENTS,
         crate::operation::STATEMENTS,
+        crate::project::STATEMENTS,
         crate::secret::STATEMENTS,
-        crate::tenant::STATEMENTS,
     ]
     .concat()
 }

@@ -193,6 +193,22 @@ impl EngineSession for FakeSession {
         };
         self.engine.machine.call(verb, make, fault(verb))
     }
+    async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError> {
+        let verb = "ensure_owner_password";
+        let change = || {
+            self.alive()?;
+            if !verifier.0.starts_with(MARK) {
+                return Err(EngineError::refused("that is no verifier", "a password in clear"));
+            }
+            let mut parts = self.engine.machine.lock();
+            let volume = parts.volumes.get_mut(&self.instance).ok_or_else(|| EngineError::unreachable("the volume is gone"))?;
+            let found = volume.databases.values_mut().find(|(known, _)| known == owner);
+            let (_, password) = found.ok_or_else(|| EngineError::refused("there is no such account", owner.to_owned()))?;
+            password.clone_from(&verifier.0);
+            Ok(())
+        };
+        self.engine.machine.call(verb, change, fault(verb))
+    }
     async fn observe(&mut self) -> Result<EngineFacts, EngineError> {
         let look = || {
             self.alive()?;

@@ -108,6 +108,7 @@ pub fn a_cluster(number: u32) -> Cluster {
             backup: None,
             tags: Vec::new(),
             service_watch_log_collection: false,
+            deletion_protection: false,
         },
         host: HostId::from_bits(0xb),
         state: ServiceState::Creating,

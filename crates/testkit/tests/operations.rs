@@ -10,7 +10,9 @@ use moorage_domain::{ClusterId, HostId, OperationId, SecretId, Timestamp};
 use moorage_durable::harness::{FastClock, Fixture};
 use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
-use moorage_operations::{World, provision, recover, renew_certificate, restart, set_allow_list, start, stop, terminate};
+use moorage_operations::{
+    World, owner, provision, recover, renew_certificate, restart, set_allow_list, set_owner_password, start, stop, terminate,
+};
 use moorage_secrets::{CertificateAuthority, MasterKey};
 use moorage_store::{Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
 use moorage_testkit::{Failure, FakeEngine, FakeHost, Machine, TestStore, a_cluster, in_fast_time, insert};
@@ -60,7 +62,7 @@ impl<C: Case> Bench<C> {
     async fn provide_secret(&self, uow: &mut UnitOfWork, engine: &FakeEngine, now: Timestamp) {
         let secret = SecretId::from_bits(SECRET);
         let verifier = engine.verifier("Passw0rd!", [1; 16]).expect("a verifier");
-        let sealed = self.master_key.seal(verifier.0.as_bytes(), &provision::secret_context(&secret)).expect("sealed");
+        let sealed = self.master_key.seal(verifier.0.as_bytes(), &owner::secret_context(&secret)).expect("sealed");
         uow.insert_secret(&secret, &sealed, now).await.expect("kept");
     }
 
@@ -137,6 +139,12 @@ impl<C: Case> Fixture for Bench<C> {
         if C::BEFORE == Some(ServiceState::Stopped) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             bench.run(store, clock, stop::Stop, stop::Request {}, Some(Wish::Stop)).await;
+        }
+        if C::BEFORE.is_some() {
+            // Creating the cluster has erased the first one.
+            let mut uow = store.begin().await.expect("begun");
+            bench.provide_secret(&mut uow, &bench.engine(), clock.now()).await;
+            uow.commit().await.expect("committed");
         }
         C::beforehand(&bench.machine);
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -243,6 +251,8 @@ cases! {
         wish: Wish::Gone;
     set_allow_list_ SetAllowList: set_allow_list::SetAllowList => set_allow_list::SetAllowList,
         set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] }, Some(ServiceState::Running), Some(ServiceState::Running);
+    set_owner_password_ SetOwnerPassword: set_owner_password::SetOwnerPassword => set_owner_password::SetOwnerPassword,
+        set_owner_password::Request { verifier: Some(SecretId::from_bits(SECRET)) }, Some(ServiceState::Running), Some(ServiceState::Running);
     renew_certificate_ RenewCertificate: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,
         renew_certificate::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
     renew_certificate_while_stopped RenewCertificateWhileStopped: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,

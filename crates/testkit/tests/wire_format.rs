@@ -4,7 +4,7 @@
 
 use moorage_domain::{SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
-use moorage_operations::{provision, recover, renew_certificate, restart, set_allow_list, start, stop, terminate};
+use moorage_operations::{provision, recover, renew_certificate, restart, set_allow_list, set_owner_password, start, stop, terminate};
 
 #[test]
 fn operations_are_stored_as_older_builds_stored_them() {
@@ -26,6 +26,10 @@ fn operations_are_stored_as_older_builds_stored_them() {
         wire_format::<set_allow_list::SetAllowList>(
             &set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] },
             &set_allow_list::State {},
+        ),
+        wire_format::<set_owner_password::SetOwnerPassword>(
+            &set_owner_password::Request { verifier: Some(SecretId::from_bits(1)) },
+            &set_owner_password::State {},
         ),
         wire_format::<renew_certificate::RenewCertificate>(&renew_certificate::Request {}, &renew_certificate::State {}),
     ]

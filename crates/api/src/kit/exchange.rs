@@ -5,15 +5,18 @@ use super::Kit;
 use super::refusal::{Family, Refusal};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt;
+use moorage_app::NewAction;
+use moorage_domain::tenant::Actor;
 use moorage_domain::{Problem, ProblemCode};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -41,6 +44,21 @@ impl Content {
     pub(crate) fn bytes(&self) -> Result<&Bytes, Problem> {
         self.0.as_ref().map_err(Clone::clone)
     }
+    /// The bytes of a body that is said to be JSON. One that says it is something else is refused: a browser can be made to send
+    /// such a body from a foreign page without asking anybody.
+    pub(crate) fn json(&self, headers: &HeaderMap) -> Result<&Bytes, Problem> {
+        let bytes = self.bytes()?;
+        match headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) {
+            Some(kind) if kind.to_ascii_lowercase().contains("json") => Ok(bytes),
+            _ => Err(Problem::new(ProblemCode::MalformedBody, "The request's body is not said to be JSON.")
+                .hint("Send Content-Type: application/json.")),
+        }
+    }
+    /// The same where a body is optional.
+    pub(crate) fn json_or_nothing(&self, headers: &HeaderMap) -> Result<&Bytes, Problem> {
+        let bytes = self.bytes()?;
+        if bytes.is_empty() { Ok(bytes) } else { self.json(headers) }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Content {
@@ -58,6 +76,7 @@ pub(crate) fn around(routes: Router, kit: Kit) -> Router {
 async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Response {
     let id = RequestId::fresh();
     let family = Family::of(request.uri().path());
+    let asked = Asked::of(&request);
     let span = tracing::info_span!(
         "request",
         id = %id.0,
@@ -73,7 +92,10 @@ async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Respo
     .instrument(span.clone())
     .await;
     let mut response = answered.unwrap_or_else(|_| too_slow(limit).into_response());
+    let actor = response.extensions_mut().remove::<Actor>();
+    let mut problem = None;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        problem = Some(refusal.first.code.as_str());
         let mut rendered = family.render(&refusal, &id.0);
         if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
             rendered.headers_mut().insert(header::ALLOW, allow);
@@ -84,7 +106,13 @@ async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Respo
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert("x-request-id", value);
     }
-    span.record("status", response.status().as_u16());
+    let status = response.status().as_u16();
+    if let (Some(actor), Some(asked)) = (actor, asked) {
+        let Asked { source, method, path } = asked;
+        let new = NewAction { actor, source, request_id: id.0, family: family.name(), method, path, status, problem };
+        kit.app.record(new).instrument(span.clone()).await;
+    }
+    span.record("status", status);
     span.in_scope(|| {
         if response.status().is_server_error() {
             tracing::warn!("answered with an error of ours");
@@ -93,6 +121,27 @@ async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Respo
         }
     });
     response
+}
+
+/// What a change asks for, for the record of actions; none for requests that only look.
+struct Asked {
+    source: Option<String>,
+    method: String,
+    path: String,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Option<Self> {
+        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            return None;
+        }
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Some(Self {
+            source: peer.map(|ConnectInfo(address)| address.ip().to_canonical().to_string()),
+            method: request.method().as_str().chars().take(16).collect(),
+            path: request.uri().path().chars().take(500).collect(),
+        })
+    }
 }
 
 /// Takes the whole body in; the request goes on with its content beside it. Three quarters of the request's time at most,

@@ -15,6 +15,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
+/// The two parameters of a path.
+pub(crate) struct Ids(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Ids {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let (one, other) = Path::<(String, String)>::from_request_parts(parts, state).await.map(|Path(ids)| ids).unwrap_or_default();
+        Ok(Self(one, other))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Infallible;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {

@@ -67,6 +67,13 @@ impl Family {
             _ => Self::Scp,
         }
     }
+    /// Its name in records.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Scp => "scp",
+        }
+    }
     /// Renders a refusal in the family's dialect.
     pub(crate) fn render(self, refusal: &Refusal, request_id: &str) -> Response {
         match self {

@@ -58,8 +58,11 @@ pub(crate) async fn admit(State(kit): State<Kit>, mut request: Request, next: Ne
     };
     match credential.check(&kit).await {
         Ok(actor) => {
-            request.extensions_mut().insert(actor);
-            next.run(request).await
+            request.extensions_mut().insert(actor.clone());
+            let mut response = next.run(request).await;
+            // For the record of actions.
+            response.extensions_mut().insert(actor);
+            response
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }

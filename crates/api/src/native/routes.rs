@@ -4,31 +4,42 @@ use super::auth::admit;
 use super::{read, write};
 use crate::kit::Kit;
 use crate::kit::exchange::Content;
-use crate::kit::parts::Id;
+use crate::kit::parts::{Id, Ids};
 use crate::kit::query::Query;
-use crate::kit::refusal::{Answer, header};
+use crate::kit::refusal::Answer;
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Json, Router};
 use http::{HeaderMap, StatusCode};
 use moorage_app::{Accepted, ClusterRef, ClusterView, OperatorVerb};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::Actor;
-use moorage_domain::{ClusterId, Problem, ProblemCode};
-use secrecy::ExposeSecret;
+use moorage_domain::{ClusterId, ProblemCode};
+use serde::Serialize;
 
 /// All routes of the family.
 pub(crate) fn router(kit: &Kit) -> Router<Kit> {
     Router::new()
         .route("/moorage/v1/tokens", post(issue_token))
+        .route("/moorage/v1/projects", get(list_projects).post(create_project))
+        .route("/moorage/v1/projects/{project}", get(show_project).delete(remove_project))
+        .route("/moorage/v1/users", get(list_users).post(create_user))
+        .route("/moorage/v1/users/{user}", get(show_user).patch(change_user).delete(remove_user))
+        .route("/moorage/v1/users/{user}/password", put(change_password))
+        .route("/moorage/v1/users/{user}/tokens", get(list_tokens).post(create_token))
+        .route("/moorage/v1/users/{user}/tokens/{token}", delete(remove_token))
+        .route("/moorage/v1/users/{user}/access-keys", get(list_access_keys).post(create_access_key))
+        .route("/moorage/v1/users/{user}/access-keys/{access_key}", delete(remove_access_key))
+        .route("/moorage/v1/actions", get(list_actions))
         .route("/moorage/v1/clusters", get(list_clusters).post(create_cluster))
-        .route("/moorage/v1/clusters/{cluster}", get(show_cluster).delete(terminate_cluster))
+        .route("/moorage/v1/clusters/{cluster}", get(show_cluster).patch(change_cluster).delete(terminate_cluster))
         .route("/moorage/v1/clusters/{cluster}/start", post(start_cluster))
         .route("/moorage/v1/clusters/{cluster}/stop", post(stop_cluster))
         .route("/moorage/v1/clusters/{cluster}/restart", post(restart_cluster))
         .route("/moorage/v1/clusters/{cluster}/allow-list", post(change_allow_list))
+        .route("/moorage/v1/clusters/{cluster}/owner-password", put(set_owner_password))
         .route("/moorage/v1/clusters/{cluster}/logs", get(cluster_log))
         .route("/moorage/v1/operations", get(list_operations))
         .route("/moorage/v1/operations/{operation}", get(show_operation))
@@ -55,25 +66,157 @@ fn named(cluster: Id) -> ClusterRef {
     ClusterRef::any(cluster.0)
 }
 
-/// A body that says it is something else than JSON is refused: a browser can be made to send such a body from a foreign
-/// page without asking anybody.
-fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
-    match header(headers, "content-type") {
-        Some(kind) if kind.to_ascii_lowercase().contains("json") => Ok(()),
-        _ => Err(Problem::new(ProblemCode::MalformedBody, "The request's body is not said to be JSON.")
-            .hint("Send Content-Type: application/json.")),
-    }
+fn created(body: impl Serialize) -> Response {
+    (StatusCode::CREATED, Json(body)).into_response()
 }
 
-async fn issue_token(State(kit): State<Kit>, Extension(actor): Extension<Actor>) -> Answer {
-    let token = kit.app.issue_token(&actor).await?;
-    Ok((StatusCode::CREATED, Json(read::TokenBody { token: token.expose_secret().to_owned() })).into_response())
+/// A token of the caller's own, for a password for instance.
+async fn issue_token(kit: State<Kit>, actor: Extension<Actor>, headers: HeaderMap, content: Content) -> Answer {
+    create_token(kit, actor, Id("me".into()), headers, content).await
+}
+
+async fn list_projects(State(kit): State<Kit>, Extension(actor): Extension<Actor>) -> Answer {
+    let projects = kit.app.projects(&actor).await?;
+    Ok(Json(read::Page::whole(projects.iter().map(read::project).collect())).into_response())
+}
+
+async fn show_project(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(project): Id) -> Answer {
+    Ok(Json(read::project(&kit.app.project(&actor, &project).await?)).into_response())
+}
+
+async fn create_project(State(kit): State<Kit>, Extension(actor): Extension<Actor>, headers: HeaderMap, content: Content) -> Answer {
+    let name = write::create_project(content.json(&headers)?)?;
+    Ok(created(read::project(&kit.app.create_project(&actor, &name).await?)))
+}
+
+async fn remove_project(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(project): Id) -> Answer {
+    kit.app.remove_project(&actor, &project).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn list_users(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
+    let (offset, limit) = write::rows(&query)?;
+    let found = kit.app.users(&actor, offset, limit).await?;
+    let more = found.len() as u64 == limit;
+    Ok(Json(read::Page::after(offset, found.iter().map(read::user).collect(), more)).into_response())
+}
+
+async fn show_user(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(user): Id) -> Answer {
+    Ok(Json(read::user(&kit.app.user(&actor, &user).await?)).into_response())
+}
+
+async fn create_user(State(kit): State<Kit>, Extension(actor): Extension<Actor>, headers: HeaderMap, content: Content) -> Answer {
+    let new = write::create_user(content.json(&headers)?)?;
+    Ok(created(read::user(&kit.app.create_user(&actor, new).await?)))
+}
+
+async fn change_user(
+    State(kit): State<Kit>,
+    Extension(actor): Extension<Actor>,
+    Id(user): Id,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let change = write::change_user(content.json(&headers)?)?;
+    Ok(Json(read::user(&kit.app.change_user(&actor, &user, change).await?)).into_response())
+}
+
+async fn change_password(
+    State(kit): State<Kit>,
+    Extension(actor): Extension<Actor>,
+    Id(user): Id,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let (current, password) = write::change_password(content.json(&headers)?)?;
+    kit.app.change_password(&actor, &user, current.as_ref(), &password).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn remove_user(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(user): Id) -> Answer {
+    kit.app.remove_user(&actor, &user).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn list_tokens(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(user): Id) -> Answer {
+    let tokens = kit.app.tokens(&actor, &user).await?;
+    Ok(Json(read::Page::whole(tokens.iter().map(|token| read::token(token, None)).collect())).into_response())
+}
+
+async fn create_token(
+    State(kit): State<Kit>,
+    Extension(actor): Extension<Actor>,
+    Id(user): Id,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let new = write::create_credential(content.json_or_nothing(&headers)?)?;
+    let (token, secret) = kit.app.create_token(&actor, &user, &new).await?;
+    Ok(created(read::token(&token, Some(&secret))))
+}
+
+async fn remove_token(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Ids(user, token): Ids) -> Answer {
+    kit.app.remove_token(&actor, &user, &token).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn list_access_keys(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(user): Id) -> Answer {
+    let keys = kit.app.access_keys(&actor, &user).await?;
+    Ok(Json(read::Page::whole(keys.iter().map(|key| read::access_key(key, None)).collect())).into_response())
+}
+
+async fn create_access_key(
+    State(kit): State<Kit>,
+    Extension(actor): Extension<Actor>,
+    Id(user): Id,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let new = write::create_credential(content.json_or_nothing(&headers)?)?;
+    let (key, secret) = kit.app.create_access_key(&actor, &user, &new).await?;
+    Ok(created(read::access_key(&key, Some(&secret))))
+}
+
+async fn remove_access_key(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Ids(user, key): Ids) -> Answer {
+    kit.app.remove_access_key(&actor, &user, &key).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn list_actions(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
+    let (offset, limit) = write::rows(&query)?;
+    let found = kit.app.actions(&actor, query.get("user"), offset, limit).await?;
+    let more = found.len() as u64 == limit;
+    Ok(Json(read::Page::after(offset, found.iter().map(read::action).collect(), more)).into_response())
+}
+
+async fn change_cluster(
+    State(kit): State<Kit>,
+    Extension(actor): Extension<Actor>,
+    cluster: Id,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let protected = write::change_cluster(content.json(&headers)?)?;
+    let cluster = named(cluster);
+    kit.app.set_deletion_protection(&actor, &cluster, protected).await?;
+    let view = kit.app.cluster(&actor, &cluster).await?;
+    Ok(Json(read::cluster(&view, &kit.app.abilities())).into_response())
+}
+
+async fn set_owner_password(
+    State(kit): State<Kit>,
+    Extension(actor): Extension<Actor>,
+    cluster: Id,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let password = write::owner_password(content.json(&headers)?)?;
+    let done = kit.app.set_owner_password(&actor, &named(cluster), password).await?;
+    follow_up(&kit, &actor, &done).await
 }
 
 async fn create_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, headers: HeaderMap, content: Content) -> Answer {
-    let body = content.bytes()?;
-    json_only(&headers)?;
-    let done = kit.app.create_cluster(&actor, write::create_cluster(body)?).await?;
+    let done = kit.app.create_cluster(&actor, write::create_cluster(content.json(&headers)?)?).await?;
     let view = kit.app.cluster(&actor, &ClusterRef::any(done.cluster.as_str())).await?;
     Ok(accepted(&kit, &done, &view))
 }
@@ -142,9 +285,7 @@ async fn change_allow_list(
     headers: HeaderMap,
     content: Content,
 ) -> Answer {
-    let body = content.bytes()?;
-    json_only(&headers)?;
-    let (add, remove) = write::change_allow_list(body)?;
+    let (add, remove) = write::change_allow_list(content.json(&headers)?)?;
     let done = kit.app.change_allow_list(&actor, &named(cluster), &add, &remove).await?;
     follow_up(&kit, &actor, &done).await
 }

@@ -5,14 +5,15 @@ use crate::kit::form::{Faults, Form, TextRule, object};
 use crate::kit::query::Query;
 use crate::kit::refusal::Refusal;
 use moorage_app::{
-    ClusterSort, CreateCluster, CreateDatabase, CreateGroup, CreateInstance, CreateVolume, ListClusters, ListOperations, MOST_ROWS,
-    VersionChoice,
+    ChangeUser, ClusterSort, CreateCluster, CreateCredential, CreateDatabase, CreateGroup, CreateInstance, CreateUser, CreateVolume,
+    ListClusters, ListOperations, MOST_ROWS, VersionChoice,
 };
 use moorage_domain::allow_list::{self, MOST_ENTRIES};
 use moorage_domain::cluster::Tag;
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
+use moorage_domain::tenant::Role;
 use moorage_domain::{ClusterId, Problem};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -63,11 +64,10 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
     });
     let prefix = form.optional_ruled_text("instance_name_prefix", &NAME);
     let tags = tags(&form);
+    let deletion_protection = form.optional_bool("deletion_protection");
     form.close();
     faults.result()?;
-    let (Some(name), Some(engine), Some(database)) = (name, engine, database) else {
-        return Err(Problem::new(moorage_domain::ProblemCode::MalformedBody, "The request's body is incomplete.").into());
-    };
+    let (Some(name), Some(engine), Some(database)) = (name, engine, database) else { return Err(incomplete()) };
     Ok(CreateCluster {
         name: name.to_owned(),
         version: version.map_or(VersionChoice::Newest(engine), |version| VersionChoice::Exact(engine, version)),
@@ -88,7 +88,85 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
         backup: None,
         tags,
         service_watch_log_collection: false,
+        deletion_protection: deletion_protection.unwrap_or(false),
     })
+}
+
+/// Reads the body of a change to a cluster: whether it is protected from deletion.
+pub(crate) fn change_cluster(body: &[u8]) -> Result<bool, Refusal> {
+    whole(body, |form, _| {
+        let protection = form.optional_bool("deletion_protection");
+        if protection.is_none() {
+            form.invalid("deletion_protection", "Field required");
+        }
+        protection
+    })
+}
+
+/// Reads the body that carries a new password of a database's owner.
+pub(crate) fn owner_password(body: &[u8]) -> Result<SecretString, Refusal> {
+    whole(body, |form, _| form.ruled_text("password", &PASSWORD).map(|text| SecretString::from(text.to_owned())))
+}
+
+/// Reads the body of a request for a project: its name.
+pub(crate) fn create_project(body: &[u8]) -> Result<String, Refusal> {
+    whole(body, |form, _| form.text("name").map(str::to_owned))
+}
+
+/// Reads the body of a request for a user.
+pub(crate) fn create_user(body: &[u8]) -> Result<CreateUser, Refusal> {
+    whole(body, |form, _| {
+        let name = form.text("name").map(str::to_owned);
+        let role = form.choice("role", ROLES).and_then(Role::parse);
+        let password = form.text("password").map(|text| SecretString::from(text.to_owned()));
+        let email = form.optional_text("email").map(str::to_owned);
+        let project = form.optional_ruled_text("project", &SHORT_TEXT).map(str::to_owned);
+        Some(CreateUser { name: name?, email, project, role: role?, password: password? })
+    })
+}
+
+/// Reads the body of a change to a user.
+pub(crate) fn change_user(body: &[u8]) -> Result<ChangeUser, Refusal> {
+    whole(body, |form, _| {
+        let role = form.optional_choice("role", ROLES).and_then(Role::parse);
+        Some(ChangeUser { role, email: form.optional_text("email").map(str::to_owned) })
+    })
+}
+
+/// Reads the body of a change of password: the present one, where it is one's own, and the new one.
+pub(crate) fn change_password(body: &[u8]) -> Result<(Option<SecretString>, SecretString), Refusal> {
+    whole(body, |form, _| {
+        let current = form.optional_text("current").map(|text| SecretString::from(text.to_owned()));
+        Some((current, SecretString::from(form.text("password")?.to_owned())))
+    })
+}
+
+/// Reads the body of a request for a token or an access key; none asks for the usual one.
+pub(crate) fn create_credential(body: &[u8]) -> Result<CreateCredential, Refusal> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(CreateCredential::default());
+    }
+    whole(body, |form, _| {
+        let seconds = form.optional_number("expires_in_seconds", 60..=315_360_000).map(u64::from);
+        Some(CreateCredential { name: form.optional_text("name").map(str::to_owned), seconds })
+    })
+}
+
+const ROLES: &[&str] = &["viewer", "operator", "administrator"];
+
+/// Reads a body as one form; a value that is missing although nothing was noted makes the body incomplete.
+fn whole<T>(body: &[u8], read: impl FnOnce(&Form<'_>, &Faults) -> Option<T>) -> Result<T, Refusal> {
+    let object = object(body)?;
+    let faults = Faults::default();
+    let form = Form::whole(&object, &faults);
+    let value = read(&form, &faults);
+    form.close();
+    faults.result()?;
+    value.ok_or_else(incomplete)
+}
+
+fn incomplete() -> Refusal {
+    Problem::new(moorage_domain::ProblemCode::MalformedBody, "The request's body is incomplete.").into()
 }
 
 fn database(form: Form<'_>) -> Option<CreateDatabase> {
@@ -220,6 +298,14 @@ pub(crate) fn list_operations(query: &Query, cluster: Option<ClusterId>) -> Resu
     });
     faults.result()?;
     Ok(ListOperations { cluster, status, offset, limit })
+}
+
+/// Reads which page of a list is wanted: rows to skip, rows at most.
+pub(crate) fn rows(query: &Query) -> Result<(u64, u64), Refusal> {
+    let faults = Faults::default();
+    let page = page(query, &faults);
+    faults.result()?;
+    Ok(page)
 }
 
 fn page(query: &Query, faults: &Faults) -> (u64, u64) {

@@ -45,8 +45,12 @@ pub(crate) async fn admit(State((kit, prefix)): State<(Kit, Option<EngineName>)>
     match caller.await {
         Ok(caller) => {
             request = Request::from_parts(parts, body);
+            let actor = caller.actor.clone();
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let mut response = next.run(request).await;
+            // For the record of actions.
+            response.extensions_mut().insert(actor);
+            response
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }

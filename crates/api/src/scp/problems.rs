@@ -103,6 +103,10 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::PathNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.Path"),
         P::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Dbaas.MethodNotAllowed"),
         P::ClusterNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.Cluster"),
+        P::UserNotFound | P::ProjectNotFound | P::CredentialNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.Resource"),
+        P::LoginLocked => (StatusCode::UNAUTHORIZED, "Dbaas.Unauthorized.AuthNFailed"),
+        P::DeletionProtected => (bad, "Dbaas.ValidationError.DeletionProtected"),
+        P::LastAdministrator | P::ProjectNotEmpty => (bad, "ValidationError"),
         P::OperationNotFound => (bad, "Dbaas.ValidationError.InvalidRequestId"),
         // In a body it is a wrong value, in a path it is not there.
         P::EngineVersionUnknown if problem.field.is_none() => (StatusCode::NOT_FOUND, "Dbaas.NotFound.EngineVersion"),

@@ -29,6 +29,7 @@ fn view(engine: EngineName, state: ServiceState) -> ClusterView {
         backup: None,
         tags: vec![],
         service_watch_log_collection: true,
+        deletion_protection: false,
     };
     let cluster = Cluster {
         id: ClusterId::from_bits(1),

@@ -14,13 +14,13 @@ use moorage_app::{App, Parts};
 use moorage_domain::engine::EngineName;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::tenant::Role;
-use moorage_domain::{HostId, ProjectId, Timestamp, UserId};
+use moorage_domain::{HostId, ProjectId, Timestamp, TokenId, UserId};
 use moorage_durable::{Runner, Settings, SystemClock};
 use moorage_engine::Engine;
 use moorage_host::Host;
 use moorage_operations::World as Operations;
 use moorage_secrets::{CertificateAuthority, MasterKey, token_digest};
-use moorage_store::{NewAccount, Store};
+use moorage_store::{NewAccount, NewCredential, Store};
 use moorage_testkit::{FakeEngine, FakeHost, Machine, TestStore};
 use sha2::Sha256;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,8 @@ pub const SECRET_KEY: &str = "SKEXAMPLE";
 pub const TOKEN: &str = "token-of-the-first-tenant";
 /// A token of the first tenant's viewer.
 pub const VIEWERS_TOKEN: &str = "token-of-a-viewer";
+/// A token of the first tenant's operator.
+pub const OPERATORS_TOKEN: &str = "token-of-an-operator";
 /// A token of another tenant's administrator.
 pub const FOREIGN_TOKEN: &str = "token-of-another-tenant";
 
@@ -145,20 +147,22 @@ async fn people(store: &Store, master_key: &MasterKey, host: &HostId) {
         (1, "moorage", Role::Administrator, TOKEN),
         (2, "looker", Role::Viewer, VIEWERS_TOKEN),
         (3, "stranger", Role::Administrator, FOREIGN_TOKEN),
+        (4, "runner", Role::Operator, OPERATORS_TOKEN),
     ] {
         let project = ProjectId::from_bits(if bits == 3 { 0xb } else { 0xa });
-        if bits != 2 {
+        if matches!(bits, 1 | 3) {
             uow.insert_project(&project, &format!("project of {name}"), at).await.expect("a project");
         }
         let user = UserId::from_bits(bits);
         let email = format!("{name}@moorage.test");
         let account = NewAccount { id: &user, project: &project, name, email: &email, password_hash: "", role };
         uow.insert_account(&account, at).await.expect("an account");
-        uow.insert_token(&user, &token_digest(token), None, at).await.expect("a token");
+        let credential = NewCredential { account: &user, name: None, expires_at: None };
+        uow.insert_token(&credential, &TokenId::from_bits(bits), &token_digest(token), at).await.expect("a token");
         if bits == 1 {
             let context = format!("access-key:{ACCESS_KEY}");
             let sealed = master_key.seal(SECRET_KEY.as_bytes(), &context).expect("sealed");
-            uow.insert_access_key(&user, ACCESS_KEY, &sealed, at).await.expect("an access key");
+            uow.insert_access_key(&credential, ACCESS_KEY, &sealed, at).await.expect("an access key");
         }
     }
     uow.commit().await.expect("committed");

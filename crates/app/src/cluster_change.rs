@@ -1,0 +1,61 @@
+//! Changing what a cluster is, as opposed to what it does: its owner's password, its protection from deletion.
+
+use crate::authentication::at_least;
+use crate::cluster_create::verifier;
+use crate::clusters::find;
+use crate::command::{Accepted, ClusterRef};
+use crate::{App, fresh, now, problem};
+use moorage_domain::service_state::ServiceState;
+use moorage_domain::tenant::{Actor, Role};
+use moorage_domain::{OperationId, Problem, ProblemCode, SecretId};
+use moorage_operations::{owner, set_owner_password};
+use moorage_store::Write;
+use secrecy::SecretString;
+
+impl App {
+    /// Gives the owner of a running cluster's database another password. It becomes a verifier at once and is kept nowhere
+    /// (decisions 3).
+    pub async fn set_owner_password(&self, actor: &Actor, cluster: &ClusterRef, password: SecretString) -> Result<Accepted, Problem> {
+        at_least(actor, Role::Operator)?;
+        let engine = {
+            let mut look = self.parts.store.look().await.map_err(problem::store)?;
+            self.engine(find(&mut look, actor, cluster).await?.engine)?.clone()
+        };
+        let verifier = verifier(engine, password).await.map_err(|problem| match &problem.field {
+            Some(_) => problem.field("password"),
+            None => problem,
+        })?;
+        let secret = SecretId::from_bits(fresh());
+        let sealed =
+            self.parts.master_key.seal(verifier.0.as_bytes(), &owner::secret_context(&secret)).map_err(|e| problem::internal(&e))?;
+        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        let cluster = find(&mut uow, actor, cluster).await?;
+        if cluster.state != ServiceState::Running {
+            return Err(crate::cluster_life::wrong_state(&cluster, &[ServiceState::Running]));
+        }
+        uow.insert_secret(&secret, &sealed, now()).await.map_err(problem::store)?;
+        let operation = OperationId::from_bits(fresh());
+        let request = set_owner_password::Request { verifier: Some(secret.clone()) };
+        self.submit::<set_owner_password::SetOwnerPassword>(&mut uow, &operation, &cluster, &request, &[secret], actor).await?;
+        uow.commit().await.map_err(problem::store)?;
+        (self.parts.wake)();
+        Ok(Accepted { cluster: cluster.id, operation })
+    }
+
+    /// Switches deletion protection on or off; nothing in the world changes, so it is done when this returns.
+    pub async fn set_deletion_protection(&self, actor: &Actor, cluster: &ClusterRef, protected: bool) -> Result<(), Problem> {
+        at_least(actor, Role::Operator)?;
+        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        let cluster = find(&mut uow, actor, cluster).await?;
+        // An operation that changes the specification would write it as it was when it began.
+        if cluster.operation.is_some() {
+            return Err(Problem::new(ProblemCode::ClusterBusy, "The cluster is busy: an operation is on its way.")
+                .hint("Wait until it has ended; `moorage operation list` shows it."));
+        }
+        let mut spec = cluster.spec.clone();
+        spec.deletion_protection = protected;
+        uow.apply(&Write::Spec(cluster.id.clone(), Box::new(spec)), now()).await.map_err(problem::store)?;
+        uow.set_modified_by(&cluster.id, actor.user.as_str(), now()).await.map_err(problem::store)?;
+        uow.commit().await.map_err(problem::store)
+    }
+}

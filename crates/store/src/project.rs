@@ -1,0 +1,76 @@
+//! Projects and hosts.
+
+use crate::cluster::unreadable;
+use crate::statement::statements;
+use crate::{Rows, StoreResult, UnitOfWork, failed};
+use moorage_domain::tenant::Project;
+use moorage_domain::{HostId, ProjectId, Timestamp};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+statements! {
+    INSERT = "INSERT INTO project (id, name, created_at) VALUES ($1, $2, $3)";
+    ALL = "SELECT id, name, created_at FROM project WHERE gone_at IS NULL ORDER BY created_at, id";
+    BY_ID_OR_NAME = "SELECT id, name, created_at FROM project WHERE (id = $1 OR name = $1) AND gone_at IS NULL";
+    FIRST = "SELECT id, name, created_at FROM project ORDER BY created_at, id LIMIT 1";
+    LIVE_CLUSTERS = "SELECT count(*) AS count FROM cluster WHERE project_id = $1 AND gone_at IS NULL";
+    END = "UPDATE project SET gone_at = $2, name = name || ' ' || id WHERE id = $1 AND gone_at IS NULL";
+    INSERT_HOST = "INSERT INTO host (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
+}
+
+fn read(row: &SqliteRow) -> StoreResult<Project> {
+    Ok(Project {
+        id: ProjectId::parse(row.get("id")).map_err(|e| unreadable("project", e))?,
+        name: row.get("name"),
+        created_at: Timestamp(row.get("created_at")),
+    })
+}
+
+/// Queries about projects.
+#[allow(async_fn_in_trait)]
+pub trait Projects: Rows {
+    /// Every project, the oldest first.
+    async fn projects(&mut self) -> StoreResult<Vec<Project>> {
+        let rows = sqlx::query(ALL).fetch_all(self.connection()).await.map_err(failed("listing projects"))?;
+        rows.iter().map(read).collect()
+    }
+    /// The project with this identifier or name.
+    async fn project(&mut self, id_or_name: &str) -> StoreResult<Option<Project>> {
+        let query = sqlx::query(BY_ID_OR_NAME).bind(id_or_name);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("reading a project"))?;
+        row.as_ref().map(read).transpose()
+    }
+    /// The project that the first start made: the installation's own.
+    async fn first_project(&mut self) -> StoreResult<Option<Project>> {
+        let row = sqlx::query(FIRST).fetch_optional(self.connection()).await.map_err(failed("reading a project"))?;
+        row.as_ref().map(read).transpose()
+    }
+    /// How many clusters a project has.
+    async fn live_clusters(&mut self, project: &ProjectId) -> StoreResult<u64> {
+        let query = sqlx::query(LIVE_CLUSTERS).bind(project.as_str());
+        let row = query.fetch_one(self.connection()).await.map_err(failed("counting clusters"))?;
+        Ok(u64::try_from(row.get::<i64, _>("count")).unwrap_or(0))
+    }
+}
+impl<R: Rows> Projects for R {}
+
+impl UnitOfWork {
+    /// Makes a project.
+    pub async fn insert_project(&mut self, id: &ProjectId, name: &str, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(INSERT).bind(id.as_str()).bind(name).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("making a project"))?;
+        Ok(())
+    }
+    /// Ends a project: its row stays for what happened in it, its name is free again.
+    pub async fn end_project(&mut self, id: &ProjectId, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(END).bind(id.as_str()).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("ending a project"))?;
+        Ok(())
+    }
+    /// Notes a host.
+    pub async fn insert_host(&mut self, id: &HostId, name: &str, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(INSERT_HOST).bind(id.as_str()).bind(name).bind(now.0);
+        query.execute(self.connection()).await.map_err(failed("noting a host"))?;
+        Ok(())
+    }
+}
