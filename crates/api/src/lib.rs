@@ -33,6 +33,8 @@ pub struct ApiOptions {
     pub request_timeout: Duration,
     /// The clock against which signatures are checked; the app's where none is given.
     pub clock: Option<Clock>,
+    /// Whether `/metrics` answers without credentials, because only this machine can ask (decisions 21).
+    pub open_metrics: bool,
     /// What `/readyz` asks.
     pub ready: Readiness,
 }
@@ -45,6 +47,7 @@ impl Default for ApiOptions {
             body_limit: 1 << 20,
             request_timeout: Duration::from_secs(30),
             clock: None,
+            open_metrics: false,
             ready: Arc::new(|| Ok(())),
         }
     }
@@ -56,6 +59,7 @@ pub fn router(app: App, options: ApiOptions) -> Router {
     let routes = Router::new()
         .route("/healthz", get(kit::health::alive))
         .route("/readyz", get(kit::health::ready))
+        .route("/metrics", get(kit::metrics::figures))
         .merge(native::routes::router(&kit))
         .merge(scp::routes::router(&kit))
         .fallback(kit::refusal::unknown_path)

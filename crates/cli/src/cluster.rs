@@ -30,6 +30,10 @@ pub enum ClusterCommand {
     Restart(Change),
     /// Ends a cluster for good, its data included
     Terminate(Terminate),
+    /// Changes what a cluster is: whether it is protected from deletion
+    Change(ChangeCluster),
+    /// Gives the owner of the database another password
+    Password(OwnerPassword),
     /// Prints the end of the engine's log
     Logs(Logs),
 }
@@ -76,6 +80,37 @@ pub struct Terminate {
     waiting: Waiting,
 }
 
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// It holds.
+    On,
+    /// It does not.
+    Off,
+}
+
+/// A cluster that is to be changed.
+#[derive(Debug, Args)]
+pub struct ChangeCluster {
+    /// Name or identifier of the cluster
+    cluster: String,
+    /// While it is on, nobody terminates the cluster
+    #[arg(long, value_enum)]
+    deletion_protection: Switch,
+}
+
+/// A cluster whose database's owner gets another password.
+#[derive(Debug, Args)]
+pub struct OwnerPassword {
+    /// Name or identifier of the cluster
+    cluster: String,
+    /// File with the new password, '-' for standard input [default: asked for on a terminal, else made up and printed once]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
 /// How much of a log.
 #[derive(Debug, Args)]
 pub struct Logs {
@@ -99,6 +134,11 @@ pub async fn carry_out(command: ClusterCommand, server: &Server, output: Output,
         ClusterCommand::Stop(change) => ask_for(&change, "stop", server, output, talk).await,
         ClusterCommand::Restart(change) => ask_for(&change, "restart", server, output, talk).await,
         ClusterCommand::Terminate(terminate) => end(&terminate, server, output, talk).await,
+        ClusterCommand::Change(change) => {
+            let body = json!({"deletion_protection": change.deletion_protection == Switch::On});
+            show(&server.patch(&format!("/clusters/{}", segment(&change.cluster)), &body).await?, output, talk)
+        }
+        ClusterCommand::Password(change) => set_owner_password(&change, server, output, talk).await,
         ClusterCommand::Logs(logs) => {
             let text = server.get_text(&format!("/clusters/{}/logs?bytes={}", segment(&logs.cluster), logs.bytes)).await?;
             if text.is_empty() { Ok(()) } else { talk.data(text.trim_end_matches('\n')) }
@@ -138,6 +178,7 @@ pub fn table(cluster: &Cluster) -> String {
         ("time zone", cluster.timezone.clone()),
         ("allowed", Some(if cluster.allow.is_empty() { "its own subnet".to_owned() } else { cluster.allow.join(", ") })),
         ("protection", cluster.protection.clone()),
+        ("deletion", cluster.deletion_protection.map(|on| if on { "protected" } else { "not protected" }.to_owned())),
         ("limits", Some(cluster.limits_in_words())),
         ("isolation", Some(cluster.isolation_in_words())),
         ("created", cluster.created_at.clone()),
@@ -206,6 +247,26 @@ async fn ask_for(change: &Change, verb: &str, server: &Server, output: Output, t
     accepted(&document, change.waiting, server, talk).await?;
     let id = document["cluster"]["id"].as_str().unwrap_or(&change.cluster);
     show(&fetch(server, id).await?, output, talk)
+}
+
+async fn set_owner_password(change: &OwnerPassword, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    let chosen = password::choose(change.password_file.as_deref(), "the owner", talk)?;
+    let path = format!("/clusters/{}/owner-password", segment(&change.cluster));
+    let body = json!({"password": secrecy::ExposeSecret::expose_secret(&chosen.password)});
+    let mut document = server.put(&path, &body).await?;
+    let done = accepted(&document, change.waiting, server, talk).await;
+    // Nobody else knows a password that was made up: it is shown even when waiting ends badly.
+    if chosen.generated {
+        let password = body["password"].as_str().unwrap_or_default();
+        match output {
+            Output::Json => document["password"] = body["password"].clone(),
+            Output::Table => talk.data(&format!("Password of the owner, shown this once: {password}"))?,
+        }
+    }
+    if output == Output::Json {
+        talk.data(&pretty(&document))?;
+    }
+    done
 }
 
 async fn end(terminate: &Terminate, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {

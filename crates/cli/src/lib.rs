@@ -8,6 +8,7 @@ mod failure;
 mod operation;
 mod options;
 mod password;
+mod people;
 mod reply;
 mod server;
 mod table;
@@ -25,31 +26,32 @@ use talk::Talk;
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Creates, lists, shows, starts, stops, restarts and terminates clusters
-    Cluster(ClusterArguments),
+    Cluster(ClientArguments<cluster::ClusterCommand>),
     /// Lists and shows operations, and decides about those that wait for an operator
-    Operation(OperationArguments),
+    Operation(ClientArguments<operation::OperationCommand>),
+    /// Lists, makes, changes and removes the people and programs that sign in
+    User(ClientArguments<people::UserCommand>),
+    /// Lists, makes and ends projects (tenants)
+    Project(ClientArguments<people::ProjectCommand>),
+    /// Lists, makes and ends tokens
+    Token(ClientArguments<people::TokenCommand>),
+    /// Lists, makes and ends access keys, with which requests are signed
+    AccessKey(ClientArguments<people::AccessKeyCommand>),
+    /// Shows who asked for which change, from where and with what result
+    Audit(ClientArguments<people::AuditCommand>),
     /// Opens the engine's own client (mariadb or psql) on a cluster
     Connect(ConnectArguments),
     /// Prints the certificate that signs the endpoints' certificates, for sslrootcert and --ssl-ca
     Ca(CaArguments),
 }
 
-/// `moorage cluster`.
+/// A command with subcommands, and which server it is for.
 #[derive(Debug, Args)]
-pub struct ClusterArguments {
+pub struct ClientArguments<C: Subcommand + std::fmt::Debug> {
     #[command(flatten)]
     options: ClientOptions,
     #[command(subcommand)]
-    command: cluster::ClusterCommand,
-}
-
-/// `moorage operation`.
-#[derive(Debug, Args)]
-pub struct OperationArguments {
-    #[command(flatten)]
-    options: ClientOptions,
-    #[command(subcommand)]
-    command: operation::OperationCommand,
+    command: C,
 }
 
 /// `moorage connect`.
@@ -82,11 +84,26 @@ pub async fn run(command: ClientCommand) -> ExitCode {
 
 async fn carry_out(command: ClientCommand, talk: &mut Talk) -> Result<(), Failure> {
     match command {
-        ClientCommand::Cluster(ClusterArguments { options, command }) => {
+        ClientCommand::Cluster(ClientArguments { options, command }) => {
             cluster::carry_out(command, &Server::reach(&options)?, options.output, talk).await
         }
-        ClientCommand::Operation(OperationArguments { options, command }) => {
+        ClientCommand::Operation(ClientArguments { options, command }) => {
             operation::carry_out(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::User(ClientArguments { options, command }) => {
+            people::user(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Project(ClientArguments { options, command }) => {
+            people::project(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Token(ClientArguments { options, command }) => {
+            people::token(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::AccessKey(ClientArguments { options, command }) => {
+            people::access_key(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Audit(ClientArguments { options, command }) => {
+            people::audit(command, &Server::reach(&options)?, options.output, talk).await
         }
         ClientCommand::Connect(ConnectArguments { options, connect }) => connect::carry_out(connect, &Server::reach(&options)?, talk).await,
         ClientCommand::Ca(CaArguments { options }) => {

@@ -21,12 +21,6 @@ pub fn choose(file: Option<&Path>, account: &str, talk: &mut Talk) -> Result<Cho
         return Ok(Chosen { password: read(path)?, generated: false });
     }
     if talk.on_terminal() {
-        let terminal = Term::stderr();
-        let ask = |question: &str, talk: &mut Talk| {
-            talk.say(question);
-            let answer = terminal.read_secure_line().map_err(|error| Failure::new("The password could not be read.").why(error))?;
-            Ok::<_, Failure>(SecretString::from(answer))
-        };
         let password = ask(&format!("Password for '{account}' (empty: make one up):"), talk)?;
         if !password.expose_secret().is_empty() {
             let again = ask("The same again:", talk)?;
@@ -37,6 +31,13 @@ pub fn choose(file: Option<&Path>, account: &str, talk: &mut Talk) -> Result<Cho
         }
     }
     Ok(Chosen { password: generate()?, generated: true })
+}
+
+/// Asks for a password on the terminal, without showing it.
+pub fn ask(question: &str, talk: &mut Talk) -> Result<SecretString, Failure> {
+    talk.say(question);
+    let answer = Term::stderr().read_secure_line().map_err(|error| Failure::new("The password could not be read.").why(error))?;
+    Ok(SecretString::from(answer))
 }
 
 /// Reads a password from a file (`-`: standard input), without the line end.

@@ -27,6 +27,7 @@ pub struct Cluster {
     pub timezone: Option<String>,
     pub allow: Vec<String>,
     pub protection: Option<String>,
+    pub deletion_protection: Option<bool>,
     pub limits: BTreeMap<String, Limit>,
     pub isolation: BTreeMap<String, bool>,
     pub instances: Vec<Instance>,

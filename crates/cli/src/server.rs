@@ -109,6 +109,16 @@ impl Server {
         json(self.send(self.request(Method::POST, path).json(body)).await?).await
     }
 
+    /// Asks for something to be replaced.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        json(self.send(self.request(Method::PUT, path).json(body)).await?).await
+    }
+
+    /// Asks for a part of something to be changed.
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        json(self.send(self.request(Method::PATCH, path).json(body)).await?).await
+    }
+
     /// Asks for an end.
     pub async fn delete(&self, path: &str) -> Result<Value, Failure> {
         json(self.send(self.request(Method::DELETE, path)).await?).await
@@ -160,7 +170,11 @@ pub fn strange(what: &str) -> Failure {
 }
 
 async fn json(response: Response) -> Result<Value, Failure> {
+    let nothing = response.status() == reqwest::StatusCode::NO_CONTENT;
     let bytes = response.bytes().await.map_err(cut)?;
+    if nothing {
+        return Ok(Value::Null);
+    }
     serde_json::from_slice(&bytes).map_err(|_| strange("something that is not JSON"))
 }
 

@@ -13,15 +13,16 @@ use crate::terms::Terms;
 use crate::volumes::{self, Volumes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use moorage_domain::endpoint_file::GatewayAsk;
+use moorage_domain::endpoint_file::{EndpointStatus, GatewayAnswer, GatewayAsk};
 use moorage_domain::engine::Installation;
 use moorage_domain::instance::ProcessState;
 use moorage_domain::layout::{Place, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{
-    Abilities, Change, EndpointState, EndpointWish, Host, HostError, HostResult, Inventory, ProcessWish, StopState, VolumeState, VolumeWish,
+    Abilities, Change, EndpointState, EndpointWish, Host, HostError, HostResult, Inventory, ProcessWish, StopState, Traffic, VolumeState,
+    VolumeWish,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -375,6 +376,16 @@ impl Host for LocalHost {
             blocking(move || endpoints::certificate(&machine, &cluster)).await
         })
         .await
+    }
+
+    async fn endpoint_traffic(&self) -> HostResult<BTreeMap<ClusterId, Traffic>> {
+        if !self.machine.gateway().is_dir() {
+            return Ok(BTreeMap::new());
+        }
+        let answer = endpoints::ask(&self.machine, &GatewayAsk::Status).await?;
+        let GatewayAnswer::Status { endpoints, .. } = answer else { return Ok(BTreeMap::new()) };
+        let traffic = |status: EndpointStatus| (status.cluster, Traffic { connections: status.connections, refused: status.refused });
+        Ok(endpoints.into_iter().map(traffic).collect())
     }
 
     async fn ensure_gateway(&self) -> HostResult<()> {

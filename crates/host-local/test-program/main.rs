@@ -1,7 +1,7 @@
 //! Stands for the `moorage` binary in this crate's tests: its hidden subcommands `shim` and `exec`, and a gateway that does
 //! nothing but bind its endpoints and speak the words of the control socket.
 
-use moorage_domain::endpoint_file::{EndpointFile, GatewayAnswer, GatewayAsk, VERSION};
+use moorage_domain::endpoint_file::{EndpointFile, EndpointStatus, GatewayAnswer, GatewayAsk, VERSION};
 use moorage_domain::{ClusterId, HostId};
 use moorage_host::Host;
 use moorage_host::contract::{all_with_deaths, script_engine, small_template};
@@ -78,7 +78,16 @@ fn gateway(directory: &Path, control: &Path) -> std::io::Result<()> {
         BufReader::new(stream.try_clone()?).read_line(&mut line)?;
         let answer = match serde_json::from_str(&line)? {
             GatewayAsk::Apply { cluster } => apply(directory, &mut bound, &cluster),
-            GatewayAsk::Status => GatewayAnswer::Status { pid: std::process::id(), version: VERSION, endpoints: Vec::new() },
+            GatewayAsk::Status => {
+                let status = |(cluster, (_, file)): (&ClusterId, &(TcpListener, EndpointFile))| EndpointStatus {
+                    cluster: cluster.clone(),
+                    generation: file.generation,
+                    listening: true,
+                    connections: 0,
+                    refused: 0,
+                };
+                GatewayAnswer::Status { pid: std::process::id(), version: VERSION, endpoints: bound.iter().map(status).collect() }
+            }
         };
         let mut stream = stream;
         stream.write_all(serde_json::to_string(&answer)?.as_bytes())?;

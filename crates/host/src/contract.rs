@@ -280,10 +280,17 @@ async fn an_endpoint_is_served_until_it_is_removed(host: &dyn Host, template: &T
     for _ in 0..2 {
         assert_eq!(ok(host.ensure_endpoint(&wish).await), EndpointState::Serving);
     }
+    traffic_is_told_of_endpoints_only(host, &subject.cluster, true).await;
     (wish.tls, wish.primary) = (None, None);
     assert_eq!(ok(host.ensure_endpoint(&wish).await), EndpointState::Serving, "held without a primary");
     assert_eq!(ok(host.inventory().await).endpoints.iter().filter(|cluster| **cluster == subject.cluster).count(), 1);
     gone(host, &subject).await;
+    traffic_is_told_of_endpoints_only(host, &subject.cluster, false).await;
+}
+
+async fn traffic_is_told_of_endpoints_only(host: &dyn Host, cluster: &ClusterId, there: bool) {
+    let traffic = host.endpoint_traffic().await.expect("traffic");
+    assert_eq!(traffic.get(cluster).map(|traffic| (traffic.connections, traffic.refused)), there.then_some((0, 0)));
 }
 
 async fn changes_nudge(host: &dyn Host, template: &TemplateSpec, layout: &impl Fn(&Place) -> ProcessLayout) {

@@ -165,6 +165,15 @@ pub enum EndpointState {
     AddressInUse,
 }
 
+/// What users' connections to an endpoint are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Open connections.
+    pub connections: u32,
+    /// Connections refused because of the allow-list since the gateway was started.
+    pub refused: u64,
+}
+
 /// Everything on a host that carries our mark.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
@@ -225,6 +234,8 @@ pub trait Host: Send + Sync {
     /// The certificate in force of a cluster's endpoint, in PEM and without its chain; none when there is no endpoint or its
     /// files are lost, so that a new certificate has to be given.
     async fn endpoint_certificate(&self, cluster: &ClusterId) -> HostResult<Option<String>>;
+    /// What users' connections are doing, per cluster with an endpoint.
+    async fn endpoint_traffic(&self) -> HostResult<BTreeMap<ClusterId, Traffic>>;
     /// Makes sure the gateway runs.
     async fn ensure_gateway(&self) -> HostResult<()>;
     /// Fences the instance and removes its volume, directories and groups.

@@ -3,6 +3,7 @@
 //! The hidden commands `shim`, `exec` and `gateway` run without the control plane's runtime: they outlive `serve`.
 
 mod config;
+mod config_command;
 mod data_directory;
 mod engine_command;
 mod first_start;
@@ -11,7 +12,7 @@ mod output;
 mod serve;
 mod stop;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,6 +33,14 @@ enum Command {
     /// Engine versions on this machine (works without a server).
     #[command(subcommand)]
     Engine(engine_command::EngineCommand),
+    /// The configuration file (works without a server).
+    #[command(subcommand)]
+    Config(config_command::ConfigCommand),
+    /// Print a script that completes this program's commands in a shell (works without a server).
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     #[command(flatten)]
     Client(moorage_cli::ClientCommand),
     /// Keep one process (started by the server).
@@ -63,6 +72,11 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => in_runtime(serve::run(arguments)),
         Command::Stop(arguments) => in_runtime(stop::run(arguments)),
         Command::Engine(command) => in_runtime(engine_command::run(command)),
+        Command::Config(command) => in_runtime(async { config_command::run(command) }),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "moorage", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
         Command::Client(command) => in_runtime(async { Ok(moorage_cli::run(command).await) }),
     }
 }

@@ -26,10 +26,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+/// Where the API listens, where nobody says.
+pub(crate) const LISTEN: &str = "127.0.0.1:8440";
 /// Client connections at most per cluster, where the configuration does not say.
-const MOST_CONNECTIONS: u32 = 100;
+pub(crate) const MOST_CONNECTIONS: u32 = 100;
 /// Spare data directories of the newest version of each engine, where the configuration does not say.
-const SPARES: usize = 4;
+pub(crate) const SPARES: usize = 4;
 /// How long operations may finish their step after a request to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -92,8 +94,10 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let store = open_store(&directory).await?;
     let installation = first_start::ensure(&store, &master_key, &directory, now()).await?;
     let authority = Arc::new(first_start::authority(&store, &master_key).await?);
-    let listener = listen(arguments.listen.or(config.server.listen.clone()).as_deref().unwrap_or("127.0.0.1:8440")).await?;
+    let listener = listen(arguments.listen.or(config.server.listen.clone()).as_deref().unwrap_or(LISTEN)).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
+    // Behind a proxy a request from anywhere comes from this machine.
+    let open_metrics = listener.local_addr()?.ip().is_loopback() && config.server.public_url.is_none();
 
     let host = LocalHost::start(host_options(&directory, &installation, &config)?).await.map_err(anyhow::Error::new)?;
     host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
@@ -126,7 +130,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     });
     let ending = stopping.clone();
     let ready = Arc::new(move || if *ending.borrow() { Err("The server is ending.".to_owned()) } else { Ok(()) });
-    let options = ApiOptions { public_base: config.server.public_url.clone(), ready, ..ApiOptions::default() };
+    let options = ApiOptions { public_base: config.server.public_url.clone(), open_metrics, ready, ..ApiOptions::default() };
     let router = moorage_api::router(app, options);
     first_start::set_base_url(&directory, &base_url)?;
     tracing::info!(%base_url, data = %directory.display(), "serving");

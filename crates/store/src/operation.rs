@@ -1,4 +1,4 @@
-//! Operations: their rows, timelines and locks, and named leases.
+//! Operations: their rows, timelines and locks.
 //!
 //! An operation holds its cluster's lock from the transaction that starts it to the one that ends it; the lock belongs to
 //! the row and not to a process, so a crash releases nothing and needs nothing. `lease_epoch` grows with every claim and
@@ -87,10 +87,6 @@ statements! {
     VIEWS = select_view!("AND (CAST($2 AS TEXT) IS NULL OR o.cluster_id = $2) AND (CAST($3 AS TEXT) IS NULL OR o.status = $3)
         ORDER BY o.created_at DESC, o.id DESC LIMIT $4 OFFSET $5");
     EVENTS = "SELECT at, step, kind, detail FROM operation_event WHERE operation_id = $1 ORDER BY seq";
-    TAKE_LEASE = "INSERT INTO lease (name, holder, until, epoch) VALUES ($1, $2, $3, 1) ON CONFLICT (name) DO UPDATE
-        SET holder = excluded.holder, until = excluded.until, epoch = CASE WHEN lease.holder = excluded.holder THEN lease.epoch ELSE lease.epoch + 1 END
-        WHERE lease.holder = excluded.holder OR lease.until <= $4 RETURNING epoch";
-    DROP_LEASE = "UPDATE lease SET until = 0 WHERE name = $1 AND holder = $2";
 }
 
 /// The step of an operation that has not begun its first one.
@@ -587,16 +583,5 @@ impl UnitOfWork {
     /// Replaces an operation's state by hand: a repair of last resort, and how tests put rows of older builds in place.
     pub async fn rewrite_state(&mut self, id: &OperationId, state: &str) -> StoreResult<()> {
         self.done("rewriting a state", sqlx::query(REWRITE_STATE).bind(id.as_str()).bind(state)).await.map(|_| ())
-    }
-
-    /// Takes or renews a named lease until `until`; its epoch, or none while somebody else holds it.
-    pub async fn take_lease(&mut self, name: &str, holder: &str, until: Timestamp, now: Timestamp) -> StoreResult<Option<i64>> {
-        let row = self.found("taking a lease", sqlx::query(TAKE_LEASE).bind(name).bind(holder).bind(until.0).bind(now.0)).await?;
-        Ok(row.map(|row| row.get("epoch")))
-    }
-
-    /// Gives a named lease back.
-    pub async fn drop_lease(&mut self, name: &str, holder: &str) -> StoreResult<()> {
-        self.done("giving a lease back", sqlx::query(DROP_LEASE).bind(name).bind(holder)).await.map(|_| ())
     }
 }

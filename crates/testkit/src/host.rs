@@ -9,8 +9,9 @@ use moorage_domain::instance::ProcessState;
 use moorage_domain::layout::{Place, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{
-    Abilities, Change, EndpointState, EndpointWish, Host, HostResult, Inventory, ProcessWish, StopState, VolumeState, VolumeWish,
+    Abilities, Change, EndpointState, EndpointWish, Host, HostResult, Inventory, ProcessWish, StopState, Traffic, VolumeState, VolumeWish,
 };
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The host on a [`Machine`]; keeps the contract of every host.
@@ -255,6 +256,12 @@ impl Host for FakeHost {
     async fn ensure_log_bounded(&self, _instance: &InstanceId, _most_bytes: u64) -> HostResult<bool> {
         // Its logs are a line long.
         self.call("ensure_log_bounded", || Ok(false))
+    }
+    async fn endpoint_traffic(&self) -> HostResult<BTreeMap<ClusterId, Traffic>> {
+        self.call("endpoint_traffic", || {
+            let parts = self.machine.lock();
+            Ok(parts.endpoints.keys().map(|cluster| (cluster.clone(), Traffic::default())).collect())
+        })
     }
     fn changes(&self) -> BoxStream<'static, Change> {
         self.machine.listen().boxed()

@@ -2,6 +2,7 @@
 //! world differ they submit an operation. The world itself they touch only where no operation could be in the way: spares that
 //! nobody uses yet, a hung engine, a log that has grown too long, leftovers.
 
+mod actions;
 mod certificates;
 mod convergence;
 mod health;
@@ -43,6 +44,7 @@ pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(until(stopping.clone(), spares::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), certificates::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), logs::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), actions::run(watch.clone())));
     tasks.spawn(until(stopping, leftovers::run(watch)));
     tasks
 }

@@ -3,6 +3,7 @@
 pub(crate) mod exchange;
 pub(crate) mod form;
 pub(crate) mod health;
+pub(crate) mod metrics;
 pub(crate) mod parts;
 pub(crate) mod query;
 pub(crate) mod refusal;

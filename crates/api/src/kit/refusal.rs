@@ -62,6 +62,9 @@ pub(crate) enum Family {
 
 impl Family {
     pub(crate) fn of(path: &str) -> Self {
+        if path == "/metrics" {
+            return Self::Native;
+        }
         match path.strip_prefix("/moorage") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Self::Native,
             _ => Self::Scp,

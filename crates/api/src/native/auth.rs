@@ -42,7 +42,8 @@ impl Credential {
             None => Err(refused("The Authorization header cannot be read.")),
         }
     }
-    async fn check(&self, kit: &Kit) -> Result<Actor, Problem> {
+    /// Whose it is.
+    pub(crate) async fn check(&self, kit: &Kit) -> Result<Actor, Problem> {
         match self {
             Self::Token(token) => kit.app.authenticate_token(token).await,
             Self::Basic(user, password) => kit.app.authenticate_password(user, password).await,

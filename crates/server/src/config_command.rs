@@ -1,0 +1,70 @@
+//! `moorage config`: what a configuration file says, before a server is started with it.
+
+use crate::{config, output, serve};
+use anyhow::Result;
+use clap::Subcommand;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What can be done with a configuration file.
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Check a file and print what would be in force: its settings, and the defaults of all others
+    Check {
+        /// The file; without one, the defaults are printed.
+        #[arg(env = "MOORAGE_CONFIG")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Carries out a command.
+pub fn run(command: ConfigCommand) -> Result<ExitCode> {
+    let ConfigCommand::Check { file } = command;
+    let config = config::read(file.as_deref())?;
+    output::print(toml::to_string_pretty(&effective(&config))?.trim_end());
+    output::say(&match &file {
+        Some(file) => format!("{} can be used", file.display()),
+        None => "no file was named; these are the defaults".to_owned(),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn effective(config: &config::Config) -> toml::Table {
+    let mut server = toml::Table::new();
+    server.insert("listen".into(), config.server.listen.clone().unwrap_or_else(|| serve::LISTEN.to_owned()).into());
+    if let Some(url) = &config.server.public_url {
+        server.insert("public_url".into(), url.clone().into());
+    }
+    let subnet = |subnet: &config::SubnetSection| {
+        toml::Table::from_iter([("id".to_owned(), subnet.id.clone().into()), ("cidr".to_owned(), subnet.cidr.to_string().into())])
+    };
+    let subnets: Vec<toml::Value> = config.network.subnets.iter().map(|section| subnet(section).into()).collect();
+    let prefixes: Vec<toml::Value> = config.engines.prefixes.iter().map(|prefix| prefix.display().to_string().into()).collect();
+    let number = |value: usize| toml::Value::from(i64::try_from(value).unwrap_or(i64::MAX));
+    let connections = config.limits.connections.unwrap_or(serve::MOST_CONNECTIONS);
+    toml::Table::from_iter([
+        ("server".to_owned(), server.into()),
+        ("network".to_owned(), toml::Table::from_iter([("subnets".to_owned(), subnets.into())]).into()),
+        (
+            "storage".to_owned(),
+            toml::Table::from_iter([("spares".to_owned(), number(config.storage.spares.unwrap_or(serve::SPARES)))]).into(),
+        ),
+        ("engines".to_owned(), toml::Table::from_iter([("prefixes".to_owned(), prefixes.into())]).into()),
+        ("limits".to_owned(), toml::Table::from_iter([("connections".to_owned(), i64::from(connections).into())]).into()),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_a_file_that_says_the_same() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let text = toml::to_string_pretty(&effective(&config::Config::default())).expect("TOML");
+        std::fs::write(file.path(), &text).expect("written");
+        let again = config::read(Some(file.path())).expect("it can be used");
+        assert_eq!(toml::to_string_pretty(&effective(&again)).expect("TOML"), text);
+        assert!(text.contains("listen = \"127.0.0.1:8440\"") && text.contains("connections = 100"), "{text}");
+    }
+}
