@@ -5,6 +5,7 @@ use crate::cluster_create::verifier;
 use crate::clusters::find;
 use crate::command::{Accepted, ClusterRef};
 use crate::{App, fresh, now, problem};
+use moorage_domain::cluster::{ClusterSpec, Tag};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{OperationId, Problem, ProblemCode, SecretId};
@@ -44,6 +45,16 @@ impl App {
 
     /// Switches deletion protection on or off; nothing in the world changes, so it is done when this returns.
     pub async fn set_deletion_protection(&self, actor: &Actor, cluster: &ClusterRef, protected: bool) -> Result<(), Problem> {
+        self.amend(actor, cluster, |spec| spec.deletion_protection = protected).await
+    }
+
+    /// Replaces the tags of a cluster.
+    pub async fn set_tags(&self, actor: &Actor, cluster: &ClusterRef, tags: Vec<Tag>) -> Result<(), Problem> {
+        self.amend(actor, cluster, |spec| spec.tags = tags).await
+    }
+
+    /// Changes what is written of a cluster and nothing in the world.
+    async fn amend(&self, actor: &Actor, cluster: &ClusterRef, change: impl FnOnce(&mut ClusterSpec) + Send) -> Result<(), Problem> {
         at_least(actor, Role::Operator)?;
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let cluster = find(&mut uow, actor, cluster).await?;
@@ -53,7 +64,7 @@ impl App {
                 .hint("Wait until it has ended; `moorage operation list` shows it."));
         }
         let mut spec = cluster.spec.clone();
-        spec.deletion_protection = protected;
+        change(&mut spec);
         uow.apply(&Write::Spec(cluster.id.clone(), Box::new(spec)), now()).await.map_err(problem::store)?;
         uow.set_modified_by(&cluster.id, actor.user.as_str(), now()).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)

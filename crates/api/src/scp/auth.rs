@@ -56,6 +56,22 @@ pub(crate) async fn admit(State((kit, prefix)): State<(Kit, Option<EngineName>)>
     }
 }
 
+/// Lets a request to a service without dialects through once it is known who asks.
+pub(crate) async fn identified(State(kit): State<Kit>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match identify(&kit, &parts).await {
+        Ok(actor) => {
+            let mut request = Request::from_parts(parts, body);
+            request.extensions_mut().insert(actor.clone());
+            let mut response = next.run(request).await;
+            // For the record of actions.
+            response.extensions_mut().insert(actor);
+            response
+        }
+        Err(problem) => Refusal::from(problem).into_response(),
+    }
+}
+
 /// The header as it came; one that cannot be read names no version we know.
 fn api_version(headers: &HeaderMap) -> Option<&str> {
     headers.contains_key("scp-api-version").then(|| header(headers, "scp-api-version").unwrap_or("?"))

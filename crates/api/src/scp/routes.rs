@@ -33,7 +33,7 @@ macro_rules! operations {
     };
 }
 
-/// Every operation: the 44 of `mariadb 1.0`, what 1.1 and `postgresql` add, and the endpoint catalogue.
+/// Every operation: the 44 of `mariadb 1.0`, and what 1.1 and `postgresql` add.
 pub(crate) const OPERATIONS: &[Operation] = operations! {
     AddBlockStorages POST "/v1/instance-groups/{instance_group_id}/block-storage-groups";
     CreateCluster POST "/v1/clusters";
@@ -82,7 +82,6 @@ pub(crate) const OPERATIONS: &[Operation] = operations! {
     UpgradeKernel PUT "/v1/clusters/{cluster_id}/kernel-upgrade";
     CreateOtherRegionReplica POST "/v1/clusters/{cluster_id}/replicas/other-region";
     UnsetArchiveConfig DELETE "/v1/clusters/{cluster_id}/archive";
-    ListEndpoints GET "/v1/endpoints";
 };
 
 /// The bases operations are served at: one for all services, one for each.
@@ -91,7 +90,7 @@ const BASES: [(&str, Option<EngineName>); 3] =
 
 /// All routes of the family.
 pub(crate) fn router(kit: &Kit) -> Router<Kit> {
-    let mut router = Router::new();
+    let mut router = super::companions::router(kit);
     for (base, prefix) in BASES {
         let mut operations = Router::new();
         for operation in OPERATIONS {
@@ -138,18 +137,22 @@ fn not_there_yet(name: &'static str) -> Refusal {
 }
 
 /// Unsigned. A browser at the shared base gets a page instead.
-fn version_document(kit: &Kit, headers: &HeaderMap, base: &str, prefix: Option<EngineName>) -> Response {
+pub(crate) fn version_document(kit: &Kit, headers: &HeaderMap, base: &str, prefix: Option<EngineName>) -> Response {
     if prefix.is_none() && header(headers, "accept").is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html")) {
         return axum::response::Html(WELCOME).into_response();
     }
-    let address = match &kit.options.public_base {
+    Json(read::versions(prefix, &format!("{}{base}", address(kit, headers)))).into_response()
+}
+
+/// Where the client reaches this server.
+pub(crate) fn address(kit: &Kit, headers: &HeaderMap) -> String {
+    match &kit.options.public_base {
         Some(public_base) => public_base.clone(),
         None => {
             let scheme = if kit.options.tls { "https" } else { "http" };
             format!("{scheme}://{}", header(headers, "host").unwrap_or("localhost"))
         }
-    };
-    Json(read::versions(prefix, &format!("{address}{base}"))).into_response()
+    }
 }
 
 const WELCOME: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Moorage</title>\
@@ -268,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_operation_is_there_once() {
-        assert_eq!(OPERATIONS.len(), 44 + 2 + 1 + 1);
+        assert_eq!(OPERATIONS.len(), 44 + 2 + 1);
         for (index, operation) in OPERATIONS.iter().enumerate() {
             let twin =
                 |other: &&Operation| other.name == operation.name || (other.method == operation.method && other.path == operation.path);

@@ -182,6 +182,18 @@ fn maintenance(form: Form<'_>) -> Option<MaintenanceWindow> {
     (!blank).then_some(window)
 }
 
+/// Reads the body that replaces a cluster's tags.
+pub(crate) fn tags_of_cluster(body: &[u8]) -> Result<Vec<Tag>, Refusal> {
+    let object = object(body)?;
+    let faults = Faults::default();
+    let form = Form::whole(&object, &faults);
+    form.expect_key("tags");
+    let tags = tags(&form);
+    form.close();
+    faults.result()?;
+    Ok(tags)
+}
+
 fn tags(form: &Form<'_>) -> Vec<Tag> {
     let mut tags: Vec<Tag> = Vec::new();
     for item in form.optional_list("tags", MOST_TAGS).map(|items| items.forms()).unwrap_or_default() {
