@@ -22,6 +22,8 @@ const SERVED: &[&str] = &[
     "POST /v1/clusters/{cluster_id}/stop",
     "POST /v1/clusters/{cluster_id}/restart",
     "POST /v1/clusters/{cluster_id}/security-group-rules",
+    "POST /v1/clusters/{cluster_id}/maintenance",
+    "DELETE /v1/clusters/{cluster_id}/maintenance",
     "GET /v1/requests/{request_id}",
     "GET /v1/engine-versions",
     "GET /v1/engine-versions/{dbaas_engine_version_id}/properties",
@@ -78,6 +80,15 @@ fn sensible_body(method: &str, path: &str) -> Option<Value> {
             let database = json!({"name": "shop", "owner": "keeper", "password": "correct horse battery"});
             Some(json!({"name": "shop-2", "engine": "mariadb", "database": database}))
         }
+        _ => None,
+    }
+}
+
+/// The same for the Samsung family.
+fn scp_body(method: &str, path: &str) -> Option<Value> {
+    match (method, path.rsplit('/').next().unwrap_or_default()) {
+        ("POST", "security-group-rules") => Some(json!({"add_ip_addresses": ["192.0.2.7"]})),
+        ("POST", "maintenance") => Some(json!({"start_day_of_week": "MON", "start_time": "03", "start_minute": "00", "term_hour": "1"})),
         _ => None,
     }
 }
@@ -143,7 +154,6 @@ async fn every_operation_of_the_vendors_documents_is_there_or_says_that_it_is_no
 async fn another_tenants_things_are_not_there() {
     let plane = ControlPlane::start().await;
     let (cluster, operation) = cluster_of_the_first_tenant(&plane).await;
-    let rules = json!({"add_ip_addresses": ["192.0.2.7"]});
     for (method, path) in operations(SCP).filter(|(method, path)| SERVED.contains(&format!("{method} {path}").as_str())) {
         if !path.contains('{') || FOR_EVERYBODY.contains(&path) {
             continue;
@@ -153,9 +163,9 @@ async fn another_tenants_things_are_not_there() {
             _ => (cluster.clone(), (404, "Dbaas.NotFound.Cluster")),
         };
         let target = filled(path, &id);
-        let response = match path.ends_with("security-group-rules") {
-            true => post(&plane, &target, FOREIGN_TOKEN, &rules).await,
-            false => plane.ask(method, &target, Some(FOREIGN_TOKEN)).await,
+        let response = match scp_body(method, path) {
+            Some(body) => post(&plane, &target, FOREIGN_TOKEN, &body).await,
+            None => plane.ask(method, &target, Some(FOREIGN_TOKEN)).await,
         };
         assert_eq!((response.status().as_u16(), code(&response).as_str()), expected, "{method} {path}");
     }
@@ -258,9 +268,9 @@ async fn every_route_asks_for_its_role_and_no_more() {
         let (cluster, operation) = cluster_of_the_first_tenant(&plane).await;
         let target = path.replace("{cluster_id}", &cluster).replace("{request_id}", &format!("req-{operation}"));
         for (token, may) in [(VIEWERS_TOKEN, method == "GET"), (OPERATORS_TOKEN, true)] {
-            let response = match path.ends_with("security-group-rules") {
-                true => post(&plane, &target, token, &json!({"add_ip_addresses": ["192.0.2.7"]})).await,
-                false => plane.ask(method, &target, Some(token)).await,
+            let response = match scp_body(method, path) {
+                Some(body) => post(&plane, &target, token, &body).await,
+                None => plane.ask(method, &target, Some(token)).await,
             };
             // A body that is not there is noticed before the role is.
             let refused = code(&response) == "Dbaas.Forbidden.AuthZFailed" || (path == "/v1/clusters" && method == "POST");

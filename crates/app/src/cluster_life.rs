@@ -4,13 +4,13 @@ use crate::authentication::at_least;
 use crate::clusters::find;
 use crate::command::{Accepted, ClusterRef};
 use crate::{App, fresh, now, problem};
-use moorage_domain::cluster::{Cluster, Wish};
+use moorage_domain::cluster::{Cluster, MaintenanceWindow, Wish};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{OperationId, Problem, ProblemCode, SecretId, allow_list};
 use moorage_durable::Operation;
-use moorage_operations::{restart, set_allow_list, start, stop, terminate};
+use moorage_operations::{restart, set_allow_list, set_maintenance, start, stop, terminate};
 use moorage_store::{NewOperation, Operations, Submitted, UnitOfWork, Write};
 
 impl App {
@@ -58,6 +58,18 @@ impl App {
             Ok((set_allow_list::Request { allow_list }, None))
         })
         .await
+    }
+
+    /// Sets the weekly window in which a cluster may be worked on, or takes it away.
+    pub async fn set_maintenance(
+        &self,
+        actor: &Actor,
+        cluster: &ClusterRef,
+        window: Option<MaintenanceWindow>,
+    ) -> Result<Accepted, Problem> {
+        let allowed = [ServiceState::Running, ServiceState::Stopped];
+        let request = |_: &Cluster| Ok((set_maintenance::Request { window }, None));
+        self.change::<set_maintenance::SetMaintenance>(actor, cluster, &allowed, request).await
     }
 
     /// The one way from a request to an operation: the state is checked, the wish changed, the operation submitted and the

@@ -10,6 +10,7 @@ pub mod renew_certificate;
 pub mod restart;
 pub mod serving;
 pub mod set_allow_list;
+pub mod set_maintenance;
 pub mod set_owner_password;
 pub mod start;
 pub mod stop;
@@ -30,6 +31,7 @@ pub fn all() -> Registry<World> {
         .with(recover::Recover)
         .with(terminate::Terminate)
         .with(set_allow_list::SetAllowList)
+        .with(set_maintenance::SetMaintenance)
         .with(set_owner_password::SetOwnerPassword)
         .with(renew_certificate::RenewCertificate)
 }

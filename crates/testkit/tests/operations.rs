@@ -11,7 +11,8 @@ use moorage_durable::harness::{FastClock, Fixture};
 use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
 use moorage_operations::{
-    World, owner, provision, recover, renew_certificate, restart, set_allow_list, set_owner_password, start, stop, terminate,
+    World, owner, provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, start, stop,
+    terminate,
 };
 use moorage_secrets::{CertificateAuthority, MasterKey};
 use moorage_store::{Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
@@ -251,6 +252,8 @@ cases! {
         wish: Wish::Gone;
     set_allow_list_ SetAllowList: set_allow_list::SetAllowList => set_allow_list::SetAllowList,
         set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] }, Some(ServiceState::Running), Some(ServiceState::Running);
+    set_maintenance_ SetMaintenance: set_maintenance::SetMaintenance => set_maintenance::SetMaintenance,
+        set_maintenance::Request { window: None }, Some(ServiceState::Stopped), Some(ServiceState::Stopped);
     set_owner_password_ SetOwnerPassword: set_owner_password::SetOwnerPassword => set_owner_password::SetOwnerPassword,
         set_owner_password::Request { verifier: Some(SecretId::from_bits(SECRET)) }, Some(ServiceState::Running), Some(ServiceState::Running);
     renew_certificate_ RenewCertificate: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,

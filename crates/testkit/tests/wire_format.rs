@@ -2,9 +2,12 @@
 //! from the recorded form needs a migration; what is new is recorded with `BLESS=1`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use moorage_domain::cluster::MaintenanceWindow;
 use moorage_domain::{SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
-use moorage_operations::{provision, recover, renew_certificate, restart, set_allow_list, set_owner_password, start, stop, terminate};
+use moorage_operations::{
+    provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, start, stop, terminate,
+};
 
 #[test]
 fn operations_are_stored_as_older_builds_stored_them() {
@@ -26,6 +29,16 @@ fn operations_are_stored_as_older_builds_stored_them() {
         wire_format::<set_allow_list::SetAllowList>(
             &set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] },
             &set_allow_list::State {},
+        ),
+        wire_format::<set_maintenance::SetMaintenance>(
+            &set_maintenance::Request {
+                window: Some(MaintenanceWindow {
+                    starting_day_of_week: Some("MON".into()),
+                    starting_time: Some("0300".into()),
+                    period_hour: Some("0.5".into()),
+                }),
+            },
+            &set_maintenance::State {},
         ),
         wire_format::<set_owner_password::SetOwnerPassword>(
             &set_owner_password::Request { verifier: Some(SecretId::from_bits(1)) },

@@ -122,6 +122,8 @@ fn handler(operation: &'static Operation) -> MethodRouter<Kit> {
         "RestartCluster" => on(method, restart_cluster),
         "TerminateCluster" => on(method, terminate_cluster),
         "SetSecurityGroupRules" => on(method, set_security_group_rules),
+        "SetMaintenance" => on(method, set_maintenance),
+        "UnsetMaintenance" => on(method, unset_maintenance),
         "ShowRequest" => on(method, show_request),
         "ListEngineVersions" => on(method, list_engine_versions),
         "ListEngineVersionProperties" => on(method, list_engine_version_properties),
@@ -232,6 +234,16 @@ async fn set_security_group_rules(State(kit): State<Kit>, Extension(caller): Ext
     let cluster = caller.cluster(id);
     let done = kit.app.change_allow_list(&caller.actor, &cluster, &add, &remove).await;
     Ok(accepted(&done.map_err(|problem| caller.translate(problem))?))
+}
+
+async fn set_maintenance(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    let window = write::create::maintenance_window(content.bytes()?)?;
+    Ok(accepted(&kit.app.set_maintenance(&caller.actor, &caller.cluster(id), Some(window)).await?))
+}
+
+async fn unset_maintenance(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    content.bytes()?;
+    Ok(accepted(&kit.app.set_maintenance(&caller.actor, &caller.cluster(id), None).await?))
 }
 
 async fn show_request(State(kit): State<Kit>, Extension(caller): Extension<Caller>, Id(id): Id) -> Answer {

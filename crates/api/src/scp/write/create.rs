@@ -39,6 +39,9 @@ const HOUR: TextRule = TextRule { pattern: "^([0-9]|1[0-9]|2[0-3])$", matches: |
 const PERIOD: TextRule = TextRule { pattern: r"^(0\.5|[1-5]\.5|[1-9]|1[0-9]|2[0-4])$", matches: period_hours, length: 1..=3 };
 const TIME: TextRule = TextRule { pattern: "^([01][0-9]|2[0-3])[0-5][0-9]$", matches: time_of_day, length: 4..=4 };
 
+const TWO_DIGIT_HOUR: TextRule = TextRule { pattern: "^([01][0-9]|2[0-3])$", matches: |t| two_digits(t, 24), length: 2..=2 };
+const MINUTE: TextRule = TextRule { pattern: "^[0-5][0-9]$", matches: |t| two_digits(t, 60), length: 2..=2 };
+
 const DAYS: &[&str] = &["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
 const VOLUME_ROLES: &[&str] = &["OS", "DATA", "ARCHIVE", "TEMP", "BACKUP"];
 const VOLUME_TYPES: &[&str] = &["SSD", "SSD_KMS", "HDD", "HDD_KMS"];
@@ -182,6 +185,25 @@ fn maintenance(form: Form<'_>) -> Option<MaintenanceWindow> {
     (!blank).then_some(window)
 }
 
+/// Reads the body of Set Maintenance: day, hour, minute and length, which are shown as day, time and length.
+pub(crate) fn maintenance_window(body: &[u8]) -> Result<MaintenanceWindow, Refusal> {
+    let object = object(body)?;
+    let faults = Faults::default();
+    let form = Form::whole(&object, &faults);
+    let day = form.choice("start_day_of_week", DAYS);
+    let hour = form.ruled_text("start_time", &TWO_DIGIT_HOUR);
+    let minute = form.ruled_text("start_minute", &MINUTE);
+    let length = form.ruled_text("term_hour", &PERIOD);
+    form.close();
+    faults.result()?;
+    let (Some(day), Some(hour), Some(minute), Some(length)) = (day, hour, minute, length) else { return Err(incomplete()) };
+    Ok(MaintenanceWindow {
+        starting_day_of_week: Some(day.to_owned()),
+        starting_time: Some(format!("{hour}{minute}")),
+        period_hour: Some(length.to_owned()),
+    })
+}
+
 /// Reads the body that replaces a cluster's tags.
 pub(crate) fn tags_of_cluster(body: &[u8]) -> Result<Vec<Tag>, Refusal> {
     let object = object(body)?;
@@ -312,6 +334,9 @@ fn period_hours(text: &str) -> bool {
         Some(whole) => plain_number(whole, 0..=5),
         None => plain_number(text, 1..=24),
     }
+}
+fn two_digits(text: &str, below: u8) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u8>().is_ok_and(|number| number < below)
 }
 fn time_of_day(text: &str) -> bool {
     let number = |range: std::ops::Range<usize>| {

@@ -252,6 +252,29 @@ fn a_time_zone_may_be_blank_but_not_missing() {
 }
 
 #[test]
+fn a_maintenance_window_is_read_in_parts_and_shown_as_one_time() {
+    let read = |body: Value| maintenance_window(body.to_string().as_bytes());
+    let body = json!({"start_day_of_week": "SUN", "start_time": "03", "start_minute": "30", "term_hour": "0.5"});
+    let window = read(body.clone()).expect("valid");
+    assert_eq!((window.starting_day_of_week.as_deref(), window.starting_time.as_deref()), (Some("SUN"), Some("0330")));
+    for (key, bad) in [
+        ("start_day_of_week", json!("SOMEDAY")),
+        ("start_time", json!("24")),
+        ("start_time", json!("3")),
+        ("start_minute", json!("60")),
+        ("start_minute", json!("+1")),
+        ("term_hour", json!("25")),
+        ("term_hour", json!(1)),
+        ("colour", json!("red")),
+    ] {
+        let mut body = body.clone();
+        body[key] = bad.clone();
+        assert!(read(body).is_err(), "{key}: {bad}");
+    }
+    assert_eq!(read(json!({})).expect_err("refused").problems().count(), 4);
+}
+
+#[test]
 fn malformed_fields_go_before_unsupported_ones() {
     let mut body = with("/ha_enabled", json!(true));
     body["name"] = json!("1");
