@@ -18,7 +18,14 @@ use std::process::ExitCode;
 
 /// A self-hosted database-as-a-service: real MariaDB and PostgreSQL clusters on one machine.
 #[derive(Parser)]
-#[command(name = "moorage", version, about, max_term_width = 110)]
+#[command(
+    name = "moorage",
+    version,
+    about = "A self-hosted database-as-a-service: real MariaDB and PostgreSQL clusters on one machine",
+    after_help = "serve, stop, engine, config and completions work without a server; the others talk to one, which they find by \
+                  --data-dir (MOORAGE_DATA_DIR) or --server (MOORAGE_SERVER).",
+    max_term_width = 110
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

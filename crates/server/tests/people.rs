@@ -125,6 +125,8 @@ fn what_needs_no_server_works_without_one() {
         let script = run(&["completions", shell]);
         assert!(script.status.success() && String::from_utf8_lossy(&script.stdout).contains("access-key"), "{shell}");
     }
+    let help = said(&run(&["--help"]));
+    assert!(help.starts_with("A self-hosted database-as-a-service") && help.contains("work without a server"), "{help}");
     let checked = run(&["config", "check"]);
     assert!(checked.status.success() && said(&checked).contains("127.0.0.1:8440"), "{}", said(&checked));
     let file = tempfile::NamedTempFile::new().expect("a file");
