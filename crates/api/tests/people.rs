@@ -111,7 +111,15 @@ async fn guessing_at_a_password_locks_its_name_for_a_while_whether_or_not_it_exi
         let (status, locked) = ask(&plane, &basic(name, PASSWORD), "GET", "/users/me", None).await;
         assert_eq!((status, locked["code"].as_str()), (401, Some("login-locked")), "{locked}");
     }
+    assert_eq!(ask(&plane, &basic("ann@localhost", PASSWORD), "GET", "/users/me", None).await.1["code"], "login-locked", "one account");
     assert_eq!(ask(&plane, &bearer(TOKEN), "GET", "/users/me", None).await.0, 200, "tokens are not affected");
+    // Who guesses many times at once gets no further: two are checked at a time.
+    user(&plane, "bob", "viewer").await;
+    let guess = basic("bob", "guess");
+    let guesses = (0..40).map(|_| ask(&plane, &guess, "GET", "/users/me", None));
+    let answers = futures::future::join_all(guesses).await;
+    let checked = answers.iter().filter(|(_, answer)| answer["code"] == "unauthenticated").count();
+    assert!((5..=7).contains(&checked), "{checked} guesses were checked");
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(ask(&plane, &basic("ann", PASSWORD), "GET", "/users/me", None).await.0, 200, "the first wait is short");
 }

@@ -50,39 +50,37 @@ impl App {
     /// The account with this name (or e-mail address) and password. A password that was found right a short while ago is not
     /// checked the slow way again; wrong ones make the next attempt wait.
     pub async fn authenticate_password(&self, name: &str, password: &SecretString) -> Result<Actor, Problem> {
-        let (logins, begun) = (&self.logins, Instant::now());
-        if let Some(wait) = logins.locked_for(name, begun) {
-            return Err(locked(wait));
-        }
         let found = {
             let mut look = self.parts.store.look().await.map_err(problem::store)?;
             look.signing_in(name).await.map_err(problem::store)?
         };
+        // Name and e-mail address are one account; a name that nobody has is remembered as it was typed, and waits alike.
+        let who = found.as_ref().map_or_else(|| format!("?{name}"), |account| account.actor.user.to_string());
+        let logins = &self.logins;
+        let lock = || logins.locked_for(&who, Instant::now()).map_or(Ok(()), |wait| Err(locked(wait)));
+        lock()?;
         if let Some(account) = &found
-            && logins.is_proven(&account.actor.user, password.expose_secret(), &account.password_hash, begun)
+            && logins.is_proven(&account.actor.user, password.expose_secret(), &account.password_hash, Instant::now())
         {
             return Ok(account.actor.clone());
         }
-        let right = self.is_password(password, found.as_ref().map(|account| account.password_hash.clone())).await?;
+        let _turn = PASSWORD_CHECKS.acquire().await.map_err(|e| problem::internal(&e))?;
+        // Those who came at once and queued were not locked when they came.
+        lock()?;
+        let (tried, hash) = (password.clone(), found.as_ref().map(|account| account.password_hash.clone()));
+        let checked = tokio::task::spawn_blocking(move || secrets::verify_password(&tried, hash.as_deref()));
+        let right = checked.await.map_err(|e| problem::internal(&e))?;
         match found {
             Some(account) if right => {
-                logins.was_right(name, &account.actor.user, password.expose_secret(), &account.password_hash, Instant::now());
+                logins.was_right(&who, &account.actor.user, password.expose_secret(), &account.password_hash, Instant::now());
                 Ok(account.actor)
             }
             _ => {
-                logins.was_wrong(name, Instant::now());
+                logins.was_wrong(&who, Instant::now());
                 tracing::warn!(name = %name.chars().take(64).collect::<String>(), "a wrong password was tried");
                 Err(refused())
             }
         }
-    }
-
-    /// Whether a password belongs to a stored hash; as slow where there is none.
-    pub(crate) async fn is_password(&self, password: &SecretString, hash: Option<String>) -> Result<bool, Problem> {
-        let _turn = PASSWORD_CHECKS.acquire().await.map_err(|e| problem::internal(&e))?;
-        let password = password.clone();
-        let checked = tokio::task::spawn_blocking(move || secrets::verify_password(&password, hash.as_deref()));
-        checked.await.map_err(|e| problem::internal(&e))
     }
 
     /// The hash of a new login password that follows the rules.

@@ -6,11 +6,12 @@ use crate::clusters::find;
 use crate::command::{Accepted, ClusterRef};
 use crate::{App, fresh, now, problem};
 use moorage_domain::cluster::{ClusterSpec, Tag};
+use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{OperationId, Problem, ProblemCode, SecretId};
 use moorage_operations::{owner, set_owner_password};
-use moorage_store::Write;
+use moorage_store::{Operations, Write};
 use secrecy::SecretString;
 
 impl App {
@@ -58,8 +59,9 @@ impl App {
         at_least(actor, Role::Operator)?;
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let cluster = find(&mut uow, actor, cluster).await?;
-        // An operation that changes the specification would write it as it was when it began.
-        if cluster.operation.is_some() {
+        // A step that runs right now would write the specification as it read it. One that waits for an operator reads it anew.
+        let holder = uow.holder(&cluster.id).await.map_err(problem::store)?;
+        if holder.is_some_and(|holder| holder.status != OperationStatus::NeedsOperator) {
             return Err(Problem::new(ProblemCode::ClusterBusy, "The cluster is busy: an operation is on its way.")
                 .hint("Wait until it has ended; `moorage operation list` shows it."));
         }

@@ -82,6 +82,8 @@ impl App {
             self.parts.master_key.seal(verifier.0.as_bytes(), &owner::secret_context(&secret)).map_err(|e| problem::internal(&e))?;
         let operation = OperationId::from_bits(fresh());
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        // It may have ended while the password was hashed.
+        crate::projects::find(&mut uow, actor, actor.project.as_str()).await?;
         self.check_address(&mut uow, subnet, &cluster).await?;
         uow.insert_cluster(&NewCluster { cluster: &cluster }).await.map_err(problem::store)?;
         uow.insert_secret(&secret, &sealed, at).await.map_err(problem::store)?;

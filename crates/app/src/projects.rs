@@ -52,7 +52,7 @@ impl App {
         for_the_installation(actor)?;
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let project = find(&mut uow, actor, id_or_name).await?;
-        if uow.first_project().await.map_err(problem::store)?.is_some_and(|first| first.id == project.id) {
+        if uow.project_of_installation().await.map_err(problem::store)?.is_some_and(|first| first.id == project.id) {
             return Err(Problem::new(ProblemCode::Forbidden, "The installation's own project cannot be removed."));
         }
         let clusters = uow.live_clusters(&project.id).await.map_err(problem::store)?;

@@ -101,6 +101,8 @@ impl App {
         let password_hash = self.hash_of(&new.password).await?;
         let user = User { id: UserId::from_bits(fresh()), project, name: new.name, email, role: new.role, created_at: now() };
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        // It may have ended while the password was hashed.
+        crate::projects::find(&mut uow, actor, user.project.as_str()).await?;
         // A name that is somebody's e-mail address (or the other way round) would sign in either.
         for text in [&user.name, &user.email] {
             if uow.signing_in(text).await.map_err(problem::store)?.is_some() {

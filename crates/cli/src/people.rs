@@ -292,7 +292,7 @@ pub async fn user(command: UserCommand, server: &Server, output: Output, talk: &
             let current = current.as_ref().map(ExposeSecret::expose_secret);
             let body = json!({"current": current, "password": chosen.password.expose_secret()});
             server.put(&format!("/users/{}/password", segment(&change.user)), &body).await?;
-            talk.say("The password is changed; tokens of that user have ended.");
+            talk.say("The password is changed. Tokens of that user have ended; access keys have not: see moorage access-key list.");
             show_with_password(&mut json!({"name": change.user}), &["name"], &chosen, output, talk)
         }
         UserCommand::Remove(WhichUser { user }) => {

@@ -84,6 +84,9 @@ impl Engine for PostgreSql {
     async fn probe(&self, socket: &Path, _administrator: &str, limit: Duration) -> Probe {
         session::probe(socket, limit).await
     }
+    fn without_refusals(&self, log: &str) -> String {
+        log.lines().filter(|line| !line.contains("FATAL:  the database system is ")).collect::<Vec<_>>().join("\n")
+    }
     fn last_words(&self, log: &str) -> String {
         last_words::last_words(log)
     }
@@ -101,6 +104,15 @@ fn nameless() -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn asking_is_no_progress() {
+        let asked = "2026-01-01 [7] moorage_admin@postgres FATAL:  the database system is starting up\n";
+        let before = "2026-01-01 [5] LOG:  redo starts at 0/1\n";
+        let once = PostgreSql.without_refusals(&format!("{before}{asked}"));
+        assert_eq!(once, PostgreSql.without_refusals(&format!("{before}{asked}{asked}")));
+        assert_ne!(once, PostgreSql.without_refusals(&format!("{before}{asked}2026-01-01 [5] LOG:  redo in progress\n")));
+    }
 
     #[test]
     fn reads_the_version_the_server_reports() {

@@ -76,6 +76,8 @@ async fn open(socket: &Path, database: &str) -> Result<Session, OpenError> {
     let stream = UnixStream::connect(socket).await.map_err(OpenError::Socket)?;
     let mut config = tokio_postgres::Config::new();
     config.user(ADMINISTRATOR).dbname(database).application_name("moorage");
+    // A statement that fails may carry a verifier, which has no place in a log that a tenant reads.
+    config.options("-c log_min_error_statement=panic");
     let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(OpenError::Sql)?;
     let connection = tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -94,6 +94,10 @@ pub trait Engine: Send + Sync {
     async fn connect(&self, socket: &Path, administrator: &str) -> Result<Box<dyn EngineSession>, EngineError>;
     /// Asks whether the engine answers, within `limit`.
     async fn probe(&self, socket: &Path, administrator: &str, limit: std::time::Duration) -> Probe;
+    /// A log without what the engine writes every time it is asked before it can answer: what is left says whether it gets on.
+    fn without_refusals(&self, log: &str) -> String {
+        log.to_owned()
+    }
     /// Picks from the end of a log the lines that say why the engine could not start or died: the engine's own words.
     fn last_words(&self, log: &str) -> String;
 }

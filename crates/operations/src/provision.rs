@@ -199,7 +199,7 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let since = state.started_at.unwrap_or(loaded.cluster.created_at);
-    let mut session = match serving::answers(world, &loaded, since).await? {
+    let mut session = match serving::answers(world, &loaded, since, context.now().since(since)).await? {
         Answer::Yes(session) => session,
         Answer::NotYet(doing) if context.now().since(since) > serving::STARTING_LIMIT => {
             return Err(StepError::GiveUp(

@@ -68,8 +68,8 @@ pub enum Answer {
 }
 
 /// Watches a starting engine for a short while. An engine that ended by itself since `since` will not do better the next
-/// time: that is a failure with the engine's own words.
-pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp) -> Result<Answer, StepError> {
+/// time: that is a failure with the engine's own words. `waited` is how long it has been waited for already.
+pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp, waited: Duration) -> Result<Answer, StepError> {
     let instance = loaded.instance()?;
     let engine = world.engine(loaded.cluster.engine)?;
     let (layout, _) = describe(world, &loaded.cluster, instance).await?;
@@ -96,10 +96,14 @@ pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp) -> Result
         if begun.elapsed() >= WATCH {
             return Ok(Answer::NotYet(refused.problem.message));
         }
-        // A small engine starts within a tenth of a second, and every wait is added to it; a large one is not hurried.
-        let pause = if begun.elapsed() < Duration::from_millis(500) { 4 } else { 50 };
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        tokio::time::sleep(pause_after(waited + begun.elapsed())).await;
     }
+}
+
+/// How long an engine is left alone before it is asked again. A small one starts within a tenth of a second, and every wait is
+/// added to that; a large one that recovers is not hurried, and some log every time they are asked.
+fn pause_after(waited: Duration) -> Duration {
+    (waited / 100).clamp(Duration::from_millis(4), Duration::from_secs(1))
 }
 
 /// The exit that says a start will not succeed: the shim gave up, or the engine ended by itself after `since`. A signal from

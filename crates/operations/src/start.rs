@@ -99,9 +99,10 @@ pub(crate) async fn answer(state: &mut State, context: &mut Context<World>) -> R
     let loaded = world.load(context.cluster_id()).await?;
     let now = context.now();
     let since = state.started_at.unwrap_or(now);
-    let answer = serving::answers(world, &loaded, since).await?;
+    let answer = serving::answers(world, &loaded, since, now.since(since)).await?;
     if let Answer::NotYet(doing) = &answer {
-        let end = world.host.log_tail(&loaded.instance()?.id, LOG_END).await.unwrap_or_default();
+        let tail = world.host.log_tail(&loaded.instance()?.id, LOG_END).await.unwrap_or_default();
+        let end = world.engine(loaded.cluster.engine)?.without_refusals(&tail);
         let hash = std::hash::BuildHasher::hash_one(&std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default(), &end);
         match &state.log_end {
             Some((known, since)) if *known == hash => {
@@ -117,8 +118,16 @@ pub(crate) async fn answer(state: &mut State, context: &mut Context<World>) -> R
     Ok(answer)
 }
 
-/// Bytes of the log's end by which progress is seen.
-const LOG_END: u64 = 300;
+/// Bytes of the log's end by which progress is seen: more than an engine that logs every question fills in [`STARTING_LIMIT`].
+///
+/// [`STARTING_LIMIT`]: serving::STARTING_LIMIT
+const LOG_END: u64 = 256 << 10;
+
+/// What fits into a problem.
+fn last_part(log: &str) -> &str {
+    let start = log.len().saturating_sub(500);
+    log.get(start..).and_then(|end| end.split_once('\n')).map_or(log, |(_, lines)| lines)
+}
 
 fn stuck(doing: &str, log_end: &str) -> Problem {
     let minutes = serving::STARTING_LIMIT.as_secs() / 60;
@@ -126,7 +135,7 @@ fn stuck(doing: &str, log_end: &str) -> Problem {
         ProblemCode::EngineStartFailed,
         format!("The engine runs, but for {minutes} minutes it has neither answered nor written to its log."),
     )
-    .detail(format!("{doing} The end of its log: {log_end}"))
+    .detail(format!("{doing} The end of its log: {}", last_part(log_end)))
     .hint("Retry to wait as long again, roll back to stop waiting, or terminate the cluster.")
 }
 

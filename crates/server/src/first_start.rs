@@ -111,6 +111,7 @@ pub async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, now
     uow.insert_token(&first, &token_id, &secrets::token_digest(token.expose_secret()), now).await?;
     uow.set_fact("authority", authority.certificate()).await?;
     uow.set_fact("authority-key", &authority.sealed_key(master_key)?).await?;
+    uow.set_fact("project", project.as_str()).await?;
     uow.set_fact("host", installation.host.as_str()).await?;
     uow.set_fact("installation", &format!("{:032x}", installation.id)).await?;
     uow.commit().await?;

@@ -7,6 +7,7 @@ CREATE UNIQUE INDEX token_id ON token (id);
 CREATE INDEX account_by_project ON account (project_id, name);
 CREATE INDEX access_key_by_account ON access_key (account_id);
 CREATE INDEX token_by_account ON token (account_id);
+INSERT INTO installation (name, value) SELECT 'project', id FROM project ORDER BY created_at, id LIMIT 1;
 CREATE TABLE action (
     id TEXT PRIMARY KEY,
     at BIGINT NOT NULL,

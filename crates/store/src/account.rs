@@ -8,11 +8,11 @@ use moorage_domain::{ProjectId, Timestamp, UserId};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-/// The columns of an actor, of an account called `a`. The installation's own project is the one the first start made.
+/// The columns of an actor, of an account called `a`. The installation's own project is the fact of that name.
 macro_rules! actor_columns {
     () => {
         "a.id, a.project_id, a.name, a.role,
-         CAST(CASE WHEN a.project_id = (SELECT p.id FROM project p ORDER BY p.created_at, p.id LIMIT 1) THEN 1 ELSE 0 END AS BIGINT) AS of_installation"
+         CAST(CASE WHEN a.project_id = (SELECT i.value FROM installation i WHERE i.name = 'project') THEN 1 ELSE 0 END AS BIGINT) AS of_installation"
     };
 }
 pub(crate) use actor_columns;
@@ -137,7 +137,8 @@ impl UnitOfWork {
     pub async fn set_email(&mut self, account: &UserId, email: &str) -> StoreResult<()> {
         self.change_account(SET_EMAIL, account, email).await
     }
-    /// Gives an account another password, and ends its tokens: whoever knew the old password may hold one.
+    /// Gives an account another password, and ends its tokens: whoever knew the old password may hold one. Access keys stay, for
+    /// programs sign with them that know nothing of the password.
     pub async fn set_password(&mut self, account: &UserId, password_hash: &str) -> StoreResult<()> {
         self.change_account(SET_PASSWORD, account, password_hash).await?;
         self.remove_all(REMOVE_TOKENS, account).await

@@ -12,7 +12,7 @@ statements! {
     INSERT = "INSERT INTO project (id, name, created_at) VALUES ($1, $2, $3)";
     ALL = "SELECT id, name, created_at FROM project WHERE gone_at IS NULL ORDER BY created_at, id";
     BY_ID_OR_NAME = "SELECT id, name, created_at FROM project WHERE (id = $1 OR name = $1) AND gone_at IS NULL";
-    FIRST = "SELECT id, name, created_at FROM project ORDER BY created_at, id LIMIT 1";
+    OF_INSTALLATION = "SELECT p.id, p.name, p.created_at FROM project p JOIN installation i ON i.value = p.id WHERE i.name = 'project'";
     LIVE_CLUSTERS = "SELECT count(*) AS count FROM cluster WHERE project_id = $1 AND gone_at IS NULL";
     END = "UPDATE project SET gone_at = $2, name = name || ' ' || id WHERE id = $1 AND gone_at IS NULL";
     INSERT_HOST = "INSERT INTO host (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
@@ -41,8 +41,8 @@ pub trait Projects: Rows {
         row.as_ref().map(read).transpose()
     }
     /// The project that the first start made: the installation's own.
-    async fn first_project(&mut self) -> StoreResult<Option<Project>> {
-        let row = sqlx::query(FIRST).fetch_optional(self.connection()).await.map_err(failed("reading a project"))?;
+    async fn project_of_installation(&mut self) -> StoreResult<Option<Project>> {
+        let row = sqlx::query(OF_INSTALLATION).fetch_optional(self.connection()).await.map_err(failed("reading a project"))?;
         row.as_ref().map(read).transpose()
     }
     /// How many clusters a project has.

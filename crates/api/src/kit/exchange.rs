@@ -17,6 +17,7 @@ use moorage_domain::tenant::Actor;
 use moorage_domain::{Problem, ProblemCode};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -73,7 +74,35 @@ pub(crate) fn around(routes: Router, kit: Kit) -> Router {
     routes.layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(kit, exchange))
 }
 
+/// Whoever asks for a change may go away before the answer: what was begun is ended and written down all the same.
 async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Response {
+    let handled = handle(kit, request, next);
+    match tokio::spawn(handled).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a request was not handled to its end");
+            http::StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Who asks, once that is known; filled in by whoever finds it out, and there also when no answer is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asking(Arc<OnceLock<Actor>>);
+
+impl Asking {
+    /// Notes who asks.
+    pub(crate) fn is(request: &Request, actor: &Actor) {
+        if let Some(Self(asking)) = request.extensions().get::<Self>() {
+            // Whoever is noted first stays.
+            let _ = asking.set(actor.clone());
+        }
+    }
+}
+
+async fn handle(kit: Kit, mut request: Request, next: Next) -> Response {
+    let asking = Asking::default();
+    request.extensions_mut().insert(asking.clone());
     let id = RequestId::fresh();
     let family = Family::of(request.uri().path());
     let asked = Asked::of(&request);
@@ -92,7 +121,6 @@ async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Respo
     .instrument(span.clone())
     .await;
     let mut response = answered.unwrap_or_else(|_| too_slow(limit).into_response());
-    let actor = response.extensions_mut().remove::<Actor>();
     let mut problem = None;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         problem = Some(refusal.first.code.as_str());
@@ -107,7 +135,7 @@ async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Respo
         response.headers_mut().insert("x-request-id", value);
     }
     let status = response.status().as_u16();
-    if let (Some(actor), Some(asked)) = (actor, asked) {
+    if let (Some(actor), Some(asked)) = (asking.0.get().cloned(), asked) {
         let Asked { source, method, path } = asked;
         let new = NewAction { actor, source, request_id: id.0, family: family.name(), method, path, status, problem };
         kit.app.record(new).instrument(span.clone()).await;

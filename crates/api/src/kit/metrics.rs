@@ -38,7 +38,7 @@ struct WithStatus {
 /// Open to this machine where only this machine can ask; else for users of the installation's own project.
 pub(crate) async fn figures(State(kit): State<Kit>, headers: HeaderMap) -> Answer {
     let anonymous = !headers.contains_key(header::AUTHORIZATION);
-    let metrics = if anonymous && kit.options.open_metrics {
+    let metrics = if anonymous && kit.options.open_metrics && is_from_here(&headers) {
         kit.app.metrics(None).await?
     } else {
         let actor = Credential::read(&headers)?.check(&kit).await?;
@@ -46,6 +46,15 @@ pub(crate) async fn figures(State(kit): State<Kit>, headers: HeaderMap) -> Answe
     };
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], render(&metrics, process())).into_response())
+}
+
+/// Whether a request that arrived on a loopback address was made there: not passed on by a proxy, and for a name that only this
+/// machine answers to (a page in a browser can be made to ask under another).
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let passed_on = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via"].iter().any(|name| headers.contains_key(*name));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    !passed_on && (name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
 /// This process: resident bytes and seconds of processor time.
@@ -135,6 +144,19 @@ mod tests {
             assert!(body.lines().any(|found| found == line), "{line}:\n{body}");
         }
         assert!(body.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn only_what_was_asked_on_this_machine_itself_is_open() {
+        let headers = |pairs: &[(&'static str, &str)]| {
+            pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value"))).collect::<HeaderMap>()
+        };
+        for here in ["127.0.0.1:8440", "localhost:8440", "localhost", "[::1]:8440"] {
+            assert!(is_from_here(&headers(&[("host", here)])), "{here}");
+        }
+        for elsewhere in [&[("host", "db.example.org")][..], &[("host", "localhost"), ("x-forwarded-for", "192.0.2.1")], &[]] {
+            assert!(!is_from_here(&headers(elsewhere)), "{elsewhere:?}");
+        }
     }
 
     #[test]

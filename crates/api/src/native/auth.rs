@@ -1,6 +1,7 @@
 //! Who asks: `Authorization: Bearer TOKEN`, or basic credentials.
 
 use crate::kit::Kit;
+use crate::kit::exchange::Asking;
 use crate::kit::refusal::{Refusal, header};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -59,11 +60,9 @@ pub(crate) async fn admit(State(kit): State<Kit>, mut request: Request, next: Ne
     };
     match credential.check(&kit).await {
         Ok(actor) => {
-            request.extensions_mut().insert(actor.clone());
-            let mut response = next.run(request).await;
-            // For the record of actions.
-            response.extensions_mut().insert(actor);
-            response
+            Asking::is(&request, &actor);
+            request.extensions_mut().insert(actor);
+            next.run(request).await
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }

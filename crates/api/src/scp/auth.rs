@@ -5,6 +5,7 @@
 
 use super::dialect::Dialect;
 use crate::kit::Kit;
+use crate::kit::exchange::Asking;
 use crate::kit::refusal::{Refusal, header};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -45,12 +46,9 @@ pub(crate) async fn admit(State((kit, prefix)): State<(Kit, Option<EngineName>)>
     match caller.await {
         Ok(caller) => {
             request = Request::from_parts(parts, body);
-            let actor = caller.actor.clone();
+            Asking::is(&request, &caller.actor);
             request.extensions_mut().insert(caller);
-            let mut response = next.run(request).await;
-            // For the record of actions.
-            response.extensions_mut().insert(actor);
-            response
+            next.run(request).await
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }
@@ -62,11 +60,9 @@ pub(crate) async fn identified(State(kit): State<Kit>, request: Request, next: N
     match identify(&kit, &parts).await {
         Ok(actor) => {
             let mut request = Request::from_parts(parts, body);
-            request.extensions_mut().insert(actor.clone());
-            let mut response = next.run(request).await;
-            // For the record of actions.
-            response.extensions_mut().insert(actor);
-            response
+            Asking::is(&request, &actor);
+            request.extensions_mut().insert(actor);
+            next.run(request).await
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }

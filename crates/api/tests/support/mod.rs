@@ -165,6 +165,7 @@ async fn people(store: &Store, master_key: &MasterKey, host: &HostId) {
             uow.insert_access_key(&credential, ACCESS_KEY, &sealed, at).await.expect("an access key");
         }
     }
+    uow.set_fact("project", ProjectId::from_bits(0xa).as_str()).await.expect("the installation's own project");
     uow.commit().await.expect("committed");
 }
 
