@@ -123,10 +123,13 @@ pub(crate) async fn answer(state: &mut State, context: &mut Context<World>) -> R
 /// [`STARTING_LIMIT`]: serving::STARTING_LIMIT
 const LOG_END: u64 = 256 << 10;
 
-/// What fits into a problem.
+/// What fits into a problem: the last lines, whole ones.
 fn last_part(log: &str) -> &str {
-    let start = log.len().saturating_sub(500);
-    log.get(start..).and_then(|end| end.split_once('\n')).map_or(log, |(_, lines)| lines)
+    let start = log.floor_char_boundary(log.len().saturating_sub(500));
+    match log[start..].split_once('\n') {
+        Some((_, lines)) if start > 0 => lines,
+        _ => &log[start..],
+    }
 }
 
 fn stuck(doing: &str, log_end: &str) -> Problem {
@@ -162,5 +165,18 @@ async fn halt(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     match stop::halted(context).await? {
         true => Ok(Next::Done),
         false => Ok(Next::Wait(Step::Halt, Duration::from_millis(200), "The engine is being stopped again.".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_carries_the_last_lines_only() {
+        assert_eq!(last_part("one\ntwo"), "one\ntwo");
+        let long = format!("{}\nlast line", "é".repeat(100_000));
+        assert_eq!(last_part(&long), "last line");
+        assert!(last_part(&"é".repeat(100_000)).len() <= 501);
     }
 }
