@@ -2,6 +2,7 @@
 
 use crate::authentication::at_least;
 use crate::cluster_create::verifier;
+use crate::cluster_life::{busy, wrong_state};
 use crate::clusters::find;
 use crate::command::{Accepted, ClusterRef};
 use crate::{App, fresh, now, problem};
@@ -9,7 +10,7 @@ use moorage_domain::cluster::{ClusterSpec, Tag};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
-use moorage_domain::{OperationId, Problem, ProblemCode, SecretId};
+use moorage_domain::{OperationId, Problem, SecretId};
 use moorage_operations::{owner, set_owner_password};
 use moorage_store::{Operations, Write};
 use secrecy::SecretString;
@@ -33,7 +34,7 @@ impl App {
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let cluster = find(&mut uow, actor, cluster).await?;
         if cluster.state != ServiceState::Running {
-            return Err(crate::cluster_life::wrong_state(&cluster, &[ServiceState::Running]));
+            return Err(wrong_state(&cluster, &[ServiceState::Running]));
         }
         uow.insert_secret(&secret, &sealed, now()).await.map_err(problem::store)?;
         let operation = OperationId::from_bits(fresh());
@@ -61,9 +62,8 @@ impl App {
         let cluster = find(&mut uow, actor, cluster).await?;
         // A step that runs right now would write the specification as it read it. One that waits for an operator reads it anew.
         let holder = uow.holder(&cluster.id).await.map_err(problem::store)?;
-        if holder.is_some_and(|holder| holder.status != OperationStatus::NeedsOperator) {
-            return Err(Problem::new(ProblemCode::ClusterBusy, "The cluster is busy: an operation is on its way.")
-                .hint("Wait until it has ended; `moorage operation list` shows it."));
+        if let Some(holder) = holder.filter(|holder| holder.status != OperationStatus::NeedsOperator) {
+            return Err(busy(&holder.kind));
         }
         let mut spec = cluster.spec.clone();
         change(&mut spec);

@@ -121,8 +121,7 @@ impl App {
         match uow.submit(&new).await.map_err(problem::store)? {
             Submitted::Started => {}
             Submitted::Busy { holder } => {
-                return Err(Problem::new(ProblemCode::ClusterBusy, format!("The cluster is busy: {holder} is on its way."))
-                    .hint("Wait until it has ended; `moorage operation list` shows it."));
+                return Err(busy(&holder));
             }
         }
         uow.set_modified_by(&cluster.id, actor.user.as_str(), now()).await.map_err(problem::store)
@@ -138,6 +137,11 @@ async fn give_way(uow: &mut UnitOfWork, cluster: &Cluster) -> Result<(), Problem
         uow.abandon(operation, now()).await.map_err(problem::store)?;
     }
     Ok(())
+}
+
+pub(crate) fn busy(holder: &str) -> Problem {
+    Problem::new(ProblemCode::ClusterBusy, format!("The cluster is busy: {holder} is on its way."))
+        .hint("Wait until it has ended; `moorage operation list` shows it.")
 }
 
 pub(crate) fn wrong_state(cluster: &Cluster, allowed: &[ServiceState]) -> Problem {

@@ -106,6 +106,13 @@ fn a_team_works_with_roles_tokens_and_a_record_of_what_it_did() {
     assert!(everything.contains("deletion-protected") && !everything.contains("An0ther!pass"), "{everything}");
     assert!(said(&team.run(&["audit", "list"])).starts_with("AT"));
 
+    // Whoever guesses at passwords is in the log, with the address it is done from.
+    let guess = vec![("Authorization".to_owned(), "Basic YW5uOmd1ZXNz".to_owned())];
+    assert_eq!(team.installation.exchange("GET", "/moorage/v1/users/me", &guess, None).status, 401);
+    let log = std::fs::read_to_string(team.installation.directory.join("serve.log")).expect("a log");
+    let line = log.lines().find(|line| line.contains("a wrong password was tried")).expect("it is told");
+    assert!(line.contains("127.0.0.1") && line.contains("ann") && !line.contains("guess"), "{line}");
+
     // Figures for whoever watches from outside.
     let metrics = team.installation.exchange("GET", "/metrics", &[], None);
     let figures = metrics.body.as_str().expect("text");

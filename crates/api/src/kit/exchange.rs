@@ -76,14 +76,12 @@ pub(crate) fn around(routes: Router, kit: Kit) -> Router {
 
 /// Whoever asks for a change may go away before the answer: what was begun is ended and written down all the same.
 async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Response {
-    let handled = handle(kit, request, next);
-    match tokio::spawn(handled).await {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::error!(%error, "a request was not handled to its end");
-            http::StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+    let (id, family) = (RequestId::fresh(), Family::of(request.uri().path()));
+    let handled = handle(kit, request, next, id.clone(), family);
+    tokio::spawn(handled).await.unwrap_or_else(|error| {
+        tracing::error!(id = %id.0, %error, "a request was not handled to its end");
+        family.render(&Problem::internal().into(), &id.0)
+    })
 }
 
 /// Who asks, once that is known; filled in by whoever finds it out, and there also when no answer is.
@@ -100,17 +98,17 @@ impl Asking {
     }
 }
 
-async fn handle(kit: Kit, mut request: Request, next: Next) -> Response {
+async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, family: Family) -> Response {
     let asking = Asking::default();
     request.extensions_mut().insert(asking.clone());
-    let id = RequestId::fresh();
-    let family = Family::of(request.uri().path());
+    let source = source(&request);
     let asked = Asked::of(&request);
     let span = tracing::info_span!(
         "request",
         id = %id.0,
         method = %request.method(),
         path = %request.uri().path(),
+        client = source,
         status = tracing::field::Empty
     );
     let limit = kit.options.request_timeout;
@@ -136,7 +134,7 @@ async fn handle(kit: Kit, mut request: Request, next: Next) -> Response {
     }
     let status = response.status().as_u16();
     if let (Some(actor), Some(asked)) = (asking.0.get().cloned(), asked) {
-        let Asked { source, method, path } = asked;
+        let Asked { method, path } = asked;
         let new = NewAction { actor, source, request_id: id.0, family: family.name(), method, path, status, problem };
         kit.app.record(new).instrument(span.clone()).await;
     }
@@ -151,9 +149,14 @@ async fn handle(kit: Kit, mut request: Request, next: Next) -> Response {
     response
 }
 
+/// The address a request came from.
+fn source(request: &Request) -> Option<String> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    peer.map(|ConnectInfo(address)| address.ip().to_canonical().to_string())
+}
+
 /// What a change asks for, for the record of actions; none for requests that only look.
 struct Asked {
-    source: Option<String>,
     method: String,
     path: String,
 }
@@ -163,12 +166,7 @@ impl Asked {
         if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return None;
         }
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        Some(Self {
-            source: peer.map(|ConnectInfo(address)| address.ip().to_canonical().to_string()),
-            method: request.method().as_str().chars().take(16).collect(),
-            path: request.uri().path().chars().take(500).collect(),
-        })
+        Some(Self { method: request.method().as_str().chars().take(16).collect(), path: request.uri().path().chars().take(500).collect() })
     }
 }
 
