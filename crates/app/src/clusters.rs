@@ -33,9 +33,18 @@ impl App {
         Ok(Clusters { rows: page.rows, total: page.total })
     }
 
+    /// Whether the store answers.
+    pub async fn store_answers(&self) -> Result<(), Problem> {
+        self.parts.store.look().await.map(drop).map_err(problem::store)
+    }
+
     /// The end of the engine's log, at most `most_bytes` (and never more than 1 MiB), whole lines.
     pub async fn cluster_log(&self, actor: &Actor, cluster: &ClusterRef, most_bytes: u64) -> Result<String, Problem> {
         let view = self.cluster(actor, cluster).await?;
+        if view.cluster.host != *self.parts.host.id() {
+            return Err(Problem::new(ProblemCode::OnAnotherHost, "The database runs on another machine, where its log is.")
+                .hint("Ask the server of that machine; everything else about the database can be asked here."));
+        }
         let Some((instance, _)) = view.instances.first() else {
             return Err(Problem::new(ProblemCode::WrongState, "The cluster has no instance, so there is no log.")
                 .hint("The operation that made it says why: `moorage operation list`."));

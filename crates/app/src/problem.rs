@@ -20,6 +20,11 @@ pub(crate) fn store(error: StoreError) -> Problem {
             Problem::new(ProblemCode::StoreTooNew, format!("The store has schema version {found}, this program knows {known}."))
                 .hint("Start the newer program that wrote it.")
         }
+        StoreError::Unavailable { .. } => {
+            tracing::warn!(cause = chain(&error), "the store does not answer");
+            Problem::new(ProblemCode::StoreUnavailable, "The store of the control plane does not answer at the moment.")
+                .hint("Try again in a minute, and look first whether the change was made. Databases keep serving meanwhile.")
+        }
         StoreError::Full { .. } => {
             tracing::error!(%error, "the disk under the store is full");
             Problem::new(ProblemCode::NotEnoughSpace, "The disk of the control plane is full; nothing was changed.")
@@ -31,14 +36,7 @@ pub(crate) fn store(error: StoreError) -> Problem {
 
 /// Our fault: the whole chain goes to the log.
 pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
-    let mut chain = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        chain.push_str(": ");
-        chain.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    tracing::error!(cause = %chain, "a request failed inside");
+    tracing::error!(cause = chain(error), "a request failed inside");
     Problem::internal()
 }
 
@@ -48,4 +46,15 @@ pub(crate) fn host(error: HostError) -> Problem {
         tracing::warn!(problem = %error.problem, %cause, "the host failed");
     }
     error.problem
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        chain.push_str(": ");
+        chain.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    chain
 }

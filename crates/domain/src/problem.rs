@@ -88,6 +88,8 @@ codes! {
     TermTooOld "term-too-old" Conflict,
     OperationCancelled "operation-cancelled" Conflict,
     OperationUnreadable "operation-unreadable" Internal,
+    OnAnotherHost "on-another-host" Conflict,
+    StoreUnavailable "store-unavailable" Unavailable,
     StoreTooNew "store-too-new" Internal,
     DataDirectoryInUse "data-directory-in-use" Conflict,
     DataDirectoryUnusable "data-directory-unusable" Failed,

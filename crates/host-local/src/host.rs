@@ -6,6 +6,7 @@ use crate::gateway_watch;
 use crate::identity::boot;
 use crate::instances;
 use crate::machine::{LocalHostOptions, Machine};
+use crate::manifests;
 use crate::problems::{Doing, blocking, until_done};
 use crate::shim::protocol::{ShimDirectory, Want};
 use crate::shims::Shims;
@@ -462,6 +463,16 @@ impl Host for LocalHost {
             Ok(inventory)
         })
         .await
+    }
+
+    async fn ensure_manifest(&self, of: Option<&InstanceId>, text: &str) -> HostResult<()> {
+        let (machine, of, text) = (self.machine.clone(), of.cloned(), text.to_owned());
+        blocking(move || manifests::keep(&machine, of.as_ref(), &text)).await
+    }
+
+    async fn manifests(&self) -> HostResult<Vec<(Option<InstanceId>, String)>> {
+        let machine = self.machine.clone();
+        blocking(move || manifests::all(&machine)).await
     }
 
     async fn log_tail(&self, instance: &InstanceId, most_bytes: u64) -> HostResult<String> {

@@ -163,6 +163,7 @@ async fn stop(host: &dyn Host, subject: &Subject, term: u64) {
 pub async fn all(host: &dyn Host, template: TemplateSpec, layout: impl Fn(&Place) -> ProcessLayout) {
     what_is_not_there_is_no_trouble(host).await;
     a_volume_is_made_once_and_kept(host, &template).await;
+    a_manifest_is_kept_beside_its_volume_and_goes_with_it(host, &template).await;
     a_running_process_is_left_alone(host, &template, &layout).await;
     a_stopped_process_stays_stopped_until_it_is_wanted_again(host, &template, &layout).await;
     a_fence_holds_and_lower_terms_are_refused(host, &template, &layout).await;
@@ -189,6 +190,22 @@ async fn what_is_not_there_is_no_trouble(host: &dyn Host) {
     assert_eq!(ok(host.log_tail(&subject.instance, 100).await), "");
     assert_eq!(ok(host.process(&subject.instance).await), ProcessState::Absent);
     gone(host, &subject).await;
+}
+
+async fn a_manifest_is_kept_beside_its_volume_and_goes_with_it(host: &dyn Host, template: &TemplateSpec) {
+    let subject = Subject::new(host);
+    assert!(host.ensure_manifest(Some(&subject.instance), "{}").await.is_err(), "of nothing, nothing is kept");
+    ok(host.ensure_manifest(None, "of the installation").await);
+    while ok(host.ensure_volume(&subject.volume(template)).await) == VolumeState::Preparing {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ok(host.ensure_manifest(Some(&subject.instance), "first").await);
+    ok(host.ensure_manifest(Some(&subject.instance), "second").await);
+    let kept = ok(host.manifests().await);
+    assert!(kept.contains(&(None, "of the installation".to_owned())), "{kept:?}");
+    assert!(kept.contains(&(Some(subject.instance.clone()), "second".to_owned())), "{kept:?}");
+    gone(host, &subject).await;
+    assert!(!ok(host.manifests().await).iter().any(|(of, _)| of.as_ref() == Some(&subject.instance)));
 }
 
 async fn a_volume_is_made_once_and_kept(host: &dyn Host, template: &TemplateSpec) {

@@ -244,6 +244,11 @@ pub trait Host: Send + Sync {
     async fn ensure_endpoint_absent(&self, cluster: &ClusterId) -> HostResult<()>;
     /// Everything that carries our mark.
     async fn inventory(&self) -> HostResult<Inventory>;
+    /// Makes sure a document is kept durably beside an instance's volume, from which a lost store can be rebuilt; without an instance,
+    /// one of the installation itself. It goes with the instance.
+    async fn ensure_manifest(&self, of: Option<&InstanceId>, text: &str) -> HostResult<()>;
+    /// The documents that were kept, the installation's own under no instance.
+    async fn manifests(&self) -> HostResult<Vec<(Option<InstanceId>, String)>>;
     /// The end of an engine's log, at most `most_bytes`, whole lines.
     async fn log_tail(&self, instance: &InstanceId, most_bytes: u64) -> HostResult<String>;
     /// Makes sure an engine's log is not larger: a longer one keeps its last eighth of `most_bytes`. True when it was cut.

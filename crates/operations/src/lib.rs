@@ -3,6 +3,7 @@
 //! What every step relies on: it reads the world first, chooses names one step before it uses them, only ensures, and
 //! leaves one commit behind. Step names and state fields are a wire format: add, never rename.
 
+pub mod manifest;
 pub mod owner;
 pub mod provision;
 pub mod recover;

@@ -1,5 +1,6 @@
 //! `cluster.provision`: from a row to a database that users connect to.
 
+use crate::manifest;
 use crate::owner;
 use crate::serving::{self, Answer, Lead};
 use crate::start;
@@ -80,7 +81,7 @@ impl Operation for Provision {
             Step::Start => start(state, context).await,
             Step::Endpoint => endpoint(state, context).await,
             Step::Database => database(request, state, context).await,
-            Step::Publish => start::publish(context).await.map(|()| Next::Done),
+            Step::Publish => publish(context).await,
             Step::Remove => remove(context).await.map_err(|error| insist(error, context.attempt())),
         }
     }
@@ -211,6 +212,13 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
     let verifier = owner::verifier(world, request.verifier.as_ref()).await?;
     session.ensure_database_with_owner(&loaded.cluster.spec.database, &verifier).await.map_err(engine_failed)?;
     Ok(Next::Go(Step::Publish))
+}
+
+/// Makes true: the cluster's rows are kept beside its volume, and users reach the database. Repeating keeps and publishes the same.
+/// No way back: users may be connected.
+async fn publish(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    manifest::keep_in_step(context.world(), context.cluster_id()).await?;
+    start::publish(context).await.map(|()| Next::Done)
 }
 
 /// Makes true: nothing is left but the cluster's row, FAILED with its reason. Nobody uses what is removed: the creation never

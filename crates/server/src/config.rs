@@ -1,9 +1,11 @@
 //! The configuration file: every key optional, an unknown key an error that names it, a key whose feature is not there yet
 //! an error that says so.
 
+use crate::first_start;
 use ipnet::Ipv4Net;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{Problem, ProblemCode};
+use moorage_store::StoreAddress;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,8 @@ pub struct Server {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSection {
-    url: Option<String>,
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; without it, a file in the data directory.
+    pub url: Option<String>,
 }
 
 /// `[network]`
@@ -96,19 +99,29 @@ fn invalid(path: &Path, why: String) -> Problem {
         .hint("Correct the file, or start without it: every key is optional.")
 }
 
-/// Reads and checks the file; without one, everything has its default.
+/// Reads and checks the file; without one, everything has its default. The environment's MOORAGE_DATABASE_URL goes before the
+/// file's.
 pub fn read(path: Option<&Path>) -> Result<Config, Problem> {
-    if std::env::var_os("MOORAGE_DATABASE_URL").is_some_and(|url| !url.is_empty()) {
-        return Err(Problem::new(ProblemCode::NotSupportedYet, "A store on another database (MOORAGE_DATABASE_URL) is not supported yet.")
-            .hint("Unset the variable; the store is then a file in the data directory."));
+    let mut config = read_file(path)?;
+    if let Some(url) = std::env::var("MOORAGE_DATABASE_URL").ok().filter(|url| !url.is_empty()) {
+        config.store.url = Some(url);
     }
+    match &config.store.url {
+        Some(url) if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
+            Err(Problem::new(ProblemCode::ConfigInvalid, "The URL of the store does not begin with postgres://.")
+                .hint("Give it as postgres://USER:PASSWORD@HOST:PORT/DATABASE, or leave it out: the store is then a file."))
+        }
+        _ => Ok(config),
+    }
+}
+
+fn read_file(path: Option<&Path>) -> Result<Config, Problem> {
     let Some(path) = path else { return Ok(Config::default()) };
     let text = std::fs::read_to_string(path).map_err(|error| invalid(path, error.to_string()))?;
     let config: Config = toml::from_str(&text).map_err(|error| invalid(path, error.to_string()))?;
     let not_there = [
         ("server.tls_cert", config.server.tls_cert.is_some()),
         ("server.tls_key", config.server.tls_key.is_some()),
-        ("store.url", config.store.url.is_some()),
         ("network.publish", config.network.publish.is_some()),
         ("network.subnets.interface", config.network.subnets.iter().any(|subnet| subnet.interface.is_some())),
         ("storage.path", config.storage.path.is_some()),
@@ -126,6 +139,13 @@ pub fn read(path: Option<&Path>) -> Result<Config, Problem> {
 }
 
 impl Config {
+    /// Where the store is.
+    pub fn store_address(&self, directory: &Path) -> StoreAddress {
+        match &self.store.url {
+            Some(url) => StoreAddress::PostgreSql(url.clone()),
+            None => StoreAddress::File(first_start::store_file(directory)),
+        }
+    }
     /// The subnets in force: the configured ones, or the installation's own.
     pub fn subnets(&self, installation: u128) -> Vec<Subnet> {
         if self.network.subnets.is_empty() {
@@ -154,8 +174,16 @@ mod tests {
 
     #[test]
     fn a_key_whose_feature_is_not_there_is_refused_by_name() {
-        let problem = read_text("[store]\nurl = 'postgres://x'").expect_err("not there");
+        let problem = read_text("[storage]\ndriver = 'btrfs'").expect_err("not there");
         assert_eq!(problem.code, ProblemCode::NotSupportedYet);
-        assert!(problem.message.contains("store.url"));
+        assert!(problem.message.contains("storage.driver"));
+    }
+
+    #[test]
+    fn a_store_is_a_file_or_a_postgresql_database() {
+        let config = read_text("[store]\nurl = 'postgres://moorage@db.example/moorage'").expect("read");
+        assert_eq!(config.store_address(Path::new("/d")), StoreAddress::PostgreSql("postgres://moorage@db.example/moorage".into()));
+        assert_eq!(read_text("").expect("read").store_address(Path::new("/d")), StoreAddress::File("/d/store.db".into()));
+        assert_eq!(read_text("[store]\nurl = 'mysql://x'").expect_err("no").code, ProblemCode::ConfigInvalid);
     }
 }

@@ -42,8 +42,13 @@ fn effective(config: &config::Config) -> toml::Table {
     let prefixes: Vec<toml::Value> = config.engines.prefixes.iter().map(|prefix| prefix.display().to_string().into()).collect();
     let number = |value: usize| toml::Value::from(i64::try_from(value).unwrap_or(i64::MAX));
     let connections = config.limits.connections.unwrap_or(serve::MOST_CONNECTIONS);
+    let mut store = toml::Table::new();
+    if let Some(url) = &config.store.url {
+        store.insert("url".into(), without_password(url).into());
+    }
     toml::Table::from_iter([
         ("server".to_owned(), server.into()),
+        ("store".to_owned(), store.into()),
         ("network".to_owned(), toml::Table::from_iter([("subnets".to_owned(), subnets.into())]).into()),
         (
             "storage".to_owned(),
@@ -54,9 +59,27 @@ fn effective(config: &config::Config) -> toml::Table {
     ])
 }
 
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return String::new() };
+    let Some((user, place)) = rest.rsplit_once('@') else { return url.to_owned() };
+    match user.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:***@{place}"),
+        None => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        assert_eq!(without_password("postgres://a:b@c:1/d"), "postgres://a:***@c:1/d");
+        assert_eq!(without_password("postgres://a:b@b@c/d"), "postgres://a:***@c/d");
+        assert_eq!(without_password("postgres://a@c/d"), "postgres://a@c/d");
+        assert_eq!(without_password("postgres:///d?host=/run"), "postgres:///d?host=/run");
+    }
 
     #[test]
     fn what_is_printed_is_a_file_that_says_the_same() {

@@ -1,29 +1,20 @@
 //! `moorage engine`: engine versions of this machine, without a server.
 
-use crate::{config, data_directory, first_start, output, serve};
+use crate::identity::Identity;
+use crate::place::{Opened, Place};
+use crate::{first_start, output, serve};
 use anyhow::Result;
 use clap::Subcommand;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::{Problem, ProblemCode};
+use moorage_domain::{HostId, Problem, ProblemCode};
 use moorage_engine::Engine;
 use moorage_host_local::FindInstallations;
 use moorage_host_local::installations::{EngineKind, Installations, PackageWish};
-use moorage_store::{Clusters, Store};
+use moorage_store::{Clusters, Store, StoreAddress};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-
-/// Where the installation is.
-#[derive(clap::Args)]
-pub struct Place {
-    /// Directory of the installation [default: /var/lib/moorage for root, else ./moorage-data].
-    #[arg(long, env = "MOORAGE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// Configuration file.
-    #[arg(long, env = "MOORAGE_CONFIG")]
-    config: Option<PathBuf>,
-}
 
 /// What can be done with engine versions.
 #[derive(Subcommand)]
@@ -55,13 +46,10 @@ pub enum EngineCommand {
     },
 }
 
-impl Place {
-    fn open(self) -> Result<(PathBuf, Installations)> {
-        let config = config::read(self.config.as_deref())?;
-        let directory = data_directory::prepare(&self.data_dir.unwrap_or_else(data_directory::default_path))?;
-        let installations = installations(&directory, &config.engines.prefixes);
-        Ok((directory, installations))
-    }
+fn open(place: Place) -> Result<(Opened, Installations)> {
+    let opened = place.open()?;
+    let installations = installations(&opened.directory, &opened.config.engines.prefixes);
+    Ok((opened, installations))
 }
 
 /// Carries out a command.
@@ -69,14 +57,14 @@ pub async fn run(command: EngineCommand) -> Result<ExitCode> {
     match command {
         EngineCommand::List { available, output, place } => list(place, available, &output).await?,
         EngineCommand::Install { name_at_version, place } => {
-            let (_, installations) = place.open()?;
+            let (_, installations) = open(place)?;
             let installed = installations.install(&name_at_version, &|text| output::say(text)).await?;
             output::print(&installed.label());
         }
         EngineCommand::Remove { name_at_version, place } => {
-            let (directory, installations) = place.open()?;
+            let (Opened { store, directory, .. }, installations) = open(place)?;
             let (engine, version) = read_label(&name_at_version)?;
-            refuse_if_used(&directory, &installations, engine, &version).await?;
+            refuse_if_used(&directory, &store, &installations, engine, &version).await?;
             installations.remove(engine, &version).await?;
             output::say(&format!("{engine}@{version} is removed"));
         }
@@ -85,7 +73,7 @@ pub async fn run(command: EngineCommand) -> Result<ExitCode> {
 }
 
 async fn list(place: Place, available: bool, format: &str) -> Result<()> {
-    let (_, installations) = place.open()?;
+    let (_, installations) = open(place)?;
     let mut rows: Vec<(EngineName, String, String)> = Vec::new();
     let found = installations.find().await;
     for installation in &found {
@@ -128,12 +116,16 @@ fn read_label(label: &str) -> Result<(EngineName, Version), Problem> {
 }
 
 /// A version that clusters of this installation run on stays, unless the same version is there from elsewhere too.
-async fn refuse_if_used(directory: &Path, installations: &Installations, engine: EngineName, version: &Version) -> Result<()> {
-    if !directory.join("store.db").exists() {
-        return Ok(());
-    }
-    let store: Store = serve::open_store(directory).await?;
-    let used = used_by(&store, engine, version).await;
+async fn refuse_if_used(
+    directory: &Path,
+    address: &StoreAddress,
+    installations: &Installations,
+    engine: EngineName,
+    version: &Version,
+) -> Result<()> {
+    let Some(identity) = Identity::read(directory)? else { return Ok(()) };
+    let store: Store = first_start::open_store(address).await?;
+    let used = used_by(&store, &identity.host, engine, version).await;
     store.close().await;
     let used = used?;
     let own = directory.join("engines");
@@ -146,9 +138,8 @@ async fn refuse_if_used(directory: &Path, installations: &Installations, engine:
         .into())
 }
 
-async fn used_by(store: &Store, engine: EngineName, version: &Version) -> Result<Vec<String>> {
-    let Some(host) = first_start::host(store).await? else { return Ok(Vec::new()) };
-    let clusters = store.look().await?.clusters_of_host(&host).await?;
+async fn used_by(store: &Store, host: &HostId, engine: EngineName, version: &Version) -> Result<Vec<String>> {
+    let clusters = store.look().await?.clusters_of_host(host).await?;
     Ok(clusters.into_iter().filter(|c| c.engine == engine && c.version == *version).map(|c| c.name).collect())
 }
 

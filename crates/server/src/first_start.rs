@@ -1,77 +1,139 @@
-//! What the first start makes: identity, tenant, administrator, authority, and the file that tells the operator.
+//! Opening an installation, and what its first start makes: tenant, administrator, authority, and the file that tells the
+//! operator.
 
+use crate::identity::{Identity, write_durably};
 use anyhow::{Context, Result};
 use moorage_domain::tenant::Role;
 use moorage_domain::{HostId, Problem, ProblemCode, ProjectId, Timestamp, TokenId, UserId};
 use moorage_secrets as secrets;
 use moorage_secrets::{CertificateAuthority, MasterKey};
-use moorage_store::{NewAccount, NewCredential, Secrets, Store};
+use moorage_store::{NewAccount, NewCredential, Secrets, Store, StoreAddress, StoreError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Who the installation is.
-#[derive(Debug)]
-pub struct Installation {
-    /// Random identity.
-    pub id: u128,
-    /// This machine's identity in the store.
-    pub host: HostId,
+/// An installation whose store is open.
+pub struct Opened {
+    /// Its store.
+    pub store: Store,
+    /// Its key.
+    pub master_key: MasterKey,
+    /// Its certificate authority.
+    pub authority: CertificateAuthority,
+    /// Who this machine is in it.
+    pub identity: Identity,
 }
 
-impl Installation {
-    /// The eight digits that mark what belongs to the installation on its machine.
-    pub fn short(&self) -> String {
-        format!("{:032x}", self.id)[..8].to_owned()
-    }
-
-    /// The uids its clusters and its gateway run under: one of 1,024 ranges above a thousand million, so that two
-    /// installations on one machine are strangers too.
-    pub fn uids(&self) -> std::ops::Range<u32> {
-        let start = 1_000_000_000 + u32::try_from(self.id % 1024).unwrap_or(0) * 65_536;
-        start..start + 65_536
-    }
+/// The file of a store that is not on another database.
+pub fn store_file(directory: &Path) -> std::path::PathBuf {
+    directory.join("store.db")
 }
 
-/// The master key: made by the first start, and from then on only read, because nothing else opens what it has sealed. A
-/// directory whose store is gone while databases are there is not started over.
-pub fn master_key(directory: &Path) -> Result<MasterKey> {
-    let path = directory.join("master.key");
-    if directory.join("store.db").exists() {
-        return MasterKey::load(&path).map_err(|error| {
-            Problem::new(ProblemCode::DataDirectoryUnusable, format!("The master key {} cannot be read.", path.display()))
-                .detail(error.to_string())
-                .hint("Put its copy back: the secrets in the store open with no other key. Databases keep serving meanwhile.")
-                .into()
-        });
+/// Opens an installation, making it where there is none. A store that is gone while databases are there is not started over, and a
+/// master key that is not the store's is refused: nothing is changed then.
+pub async fn open(directory: &Path, address: &StoreAddress, now: Timestamp) -> Result<Opened> {
+    if let StoreAddress::File(path) = address
+        && !path.exists()
+    {
+        refuse_orphans(directory, &format!("{} is missing", path.display()))?;
     }
-    let instances = std::fs::read_dir(directory.join("instances")).map(Iterator::count).unwrap_or(0);
-    if instances > 0 {
-        return Err(Problem::new(
-            ProblemCode::DataDirectoryUnusable,
-            format!("The store is missing, but {instances} databases are in {}.", directory.display()),
+    let store = open_store(address).await?;
+    let known = store.look().await?.fact("installation").await?.is_some();
+    if !known {
+        refuse_orphans(directory, "the store is empty")?;
+    }
+    let master_key = master_key(directory, known)?;
+    let identity = match Identity::read(directory)? {
+        Some(identity) => identity,
+        None => {
+            // Data directories of before several machines could share a store have their identity in it.
+            let identity = match identity_in_store(&store, address).await? {
+                Some(identity) => identity,
+                None => {
+                    refuse_orphans(directory, "identity.json is missing")?;
+                    Identity::random()?
+                }
+            };
+            identity.write(directory)?;
+            identity
+        }
+    };
+    ensure(&store, &master_key, directory, &identity, now).await?;
+    let authority = authority(&store, &master_key).await?;
+    Ok(Opened { store, master_key, authority, identity })
+}
+
+/// Opens the store; one from a newer program, or one that cannot be reached, is refused with what to do.
+pub async fn open_store(address: &StoreAddress) -> Result<Store> {
+    Store::connect(address).await.map_err(|error| match (&error, address) {
+        (StoreError::TooNew { found, known }, _) => Problem::new(
+            ProblemCode::StoreTooNew,
+            format!("The store has schema version {found}; this program knows versions up to {known}."),
         )
-        .hint("Put store.db back from its copy. Databases keep serving meanwhile; nothing was changed.")
-        .into());
-    }
-    MasterKey::load_or_create(&path).context("making the master key")
+        .hint("Start the newer program that wrote it. Nothing was changed.")
+        .into(),
+        (_, StoreAddress::PostgreSql(_)) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            Problem::new(ProblemCode::StoreUnavailable, "The PostgreSQL database of the store cannot be used.")
+                .detail(cause)
+                .hint("Check that it runs, and MOORAGE_DATABASE_URL or `[store] url`: postgres://USER:PASSWORD@HOST:PORT/DATABASE.")
+                .into()
+        }
+        (_, StoreAddress::File(path)) => anyhow::Error::new(error).context(format!("opening the store {}", path.display())),
+    })
 }
 
-/// Reads the installation's identity, or makes everything a first start makes.
-pub async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, now: Timestamp) -> Result<Installation> {
-    let mut look = store.look().await?;
-    let known = look.fact("installation").await?;
-    let host = look.fact("host").await?;
-    drop(look);
-    if let (Some(id), Some(host)) = (known, host) {
-        return Ok(Installation {
-            id: u128::from_str_radix(&id, 16).context("reading the installation's identity")?,
-            host: HostId::parse(&host)?,
-        });
+async fn identity_in_store(store: &Store, address: &StoreAddress) -> Result<Option<Identity>> {
+    if matches!(address, StoreAddress::PostgreSql(_)) {
+        return Ok(None);
     }
-    let installation = Installation { id: secrets::random_bits()?, host: HostId::from_bits(uuid::Uuid::now_v7().as_u128()) };
+    let mut look = store.look().await?;
+    let (Some(id), Some(host)) = (look.fact("installation").await?, look.fact("host").await?) else { return Ok(None) };
+    let id = u128::from_str_radix(&id, 16).context("reading the installation's identity")?;
+    Ok(Some(Identity { id, host: HostId::parse(&host)? }))
+}
+
+/// Databases without a store are somebody's: nothing begins anew beside them.
+fn refuse_orphans(directory: &Path, why: &str) -> Result<(), Problem> {
+    let instances = std::fs::read_dir(directory.join("instances")).map(Iterator::count).unwrap_or(0);
+    if instances == 0 {
+        return Ok(());
+    }
+    Err(Problem::new(
+        ProblemCode::DataDirectoryUnusable,
+        format!("The store is missing, but {instances} databases are in {}.", directory.display()),
+    )
+    .detail(format!("{why}."))
+    .hint(
+        "Put the store back from a backup (`moorage store restore`), or rebuild it from what is kept beside the databases \
+         (`moorage store rebuild`). Databases keep serving meanwhile; nothing was changed.",
+    ))
+}
+
+/// The master key: made by the first start, and from then on only read, because nothing else opens what it has sealed.
+fn master_key(directory: &Path, store_is_known: bool) -> Result<MasterKey> {
+    let path = directory.join("master.key");
+    if !store_is_known {
+        return MasterKey::load_or_create(&path).context("making the master key");
+    }
+    MasterKey::load(&path).map_err(|error| {
+        Problem::new(ProblemCode::DataDirectoryUnusable, format!("The master key {} cannot be read.", path.display()))
+            .detail(error.to_string())
+            .hint(
+                "Put its copy back, or on a machine that joins a store, copy the file from the one that made it: the secrets in the \
+                 store open with no other key. Databases keep serving meanwhile.",
+            )
+            .into()
+    })
+}
+
+/// Makes everything a first start makes; of several servers that start on one empty store, one does.
+async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, identity: &Identity, now: Timestamp) -> Result<()> {
+    let mut uow = store.begin().await?;
+    uow.insert_host(&identity.host, &host_name(), now).await?;
+    if uow.fact("installation").await?.is_some() {
+        return Ok(uow.commit().await?);
+    }
     let setting = |name: &str, default: &str| std::env::var(name).ok().filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned());
     let user = setting("MOORAGE_ADMIN_USER", "moorage");
     let email = setting("MOORAGE_ADMIN_EMAIL", "moorage@localhost");
@@ -88,11 +150,9 @@ pub async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, now
         "base_url": "", "user": user, "email": email, "password": password.expose_secret(), "access_key": access_key,
         "secret_key": secret_key.expose_secret(), "token": token.expose_secret(), "account_id": project, "project_id": project,
     });
-    write_bootstrap(directory, &bootstrap)?;
+    write_durably(&directory.join(BOOTSTRAP), &bootstrap)?;
 
-    let authority = CertificateAuthority::create(&installation.short(), now)?;
-    let mut uow = store.begin().await?;
-    uow.insert_host(&installation.host, &host_name(), now).await?;
+    let authority = CertificateAuthority::create(&identity.short(), now)?;
     uow.insert_project(&project, "default", now).await?;
     let password_hash = secrets::hash_password(&password)?;
     let new = NewAccount {
@@ -112,51 +172,37 @@ pub async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, now
     uow.set_fact("authority", authority.certificate()).await?;
     uow.set_fact("authority-key", &authority.sealed_key(master_key)?).await?;
     uow.set_fact("project", project.as_str()).await?;
-    uow.set_fact("host", installation.host.as_str()).await?;
-    uow.set_fact("installation", &format!("{:032x}", installation.id)).await?;
-    uow.commit().await?;
-    Ok(installation)
+    uow.set_fact("installation", &format!("{:032x}", identity.id)).await?;
+    Ok(uow.commit().await?)
 }
 
-/// This machine's identity in the store, once a first start has made one.
-pub async fn host(store: &Store) -> Result<Option<HostId>> {
-    let host = store.look().await?.fact("host").await?;
-    Ok(host.map(|id| HostId::parse(&id)).transpose()?)
-}
-
-/// The certificate authority that the first start made.
-pub async fn authority(store: &Store, master_key: &MasterKey) -> Result<CertificateAuthority> {
+/// The certificate authority that the first start made; what seals its key is the store's master key and no other.
+async fn authority(store: &Store, master_key: &MasterKey) -> Result<CertificateAuthority> {
     let mut look = store.look().await?;
     let certificate = look.fact("authority").await?.context("the store has no certificate authority")?;
     let key = look.fact("authority-key").await?.context("the store has no key of the certificate authority")?;
-    Ok(CertificateAuthority::load(&certificate, &key, master_key)?)
+    CertificateAuthority::load(&certificate, &key, master_key).map_err(|error| {
+        Problem::new(ProblemCode::DataDirectoryUnusable, "The master key is not the one that sealed this store's secrets.")
+            .detail(error.to_string())
+            .hint("Put the right master.key into the data directory. Databases keep serving meanwhile; nothing was changed.")
+            .into()
+    })
 }
+
+const BOOTSTRAP: &str = "bootstrap.json";
 
 /// Puts the real address of the API into `bootstrap.json`; the rest stays as it is. A file that somebody removed on purpose
 /// stays away, and one that somebody damaged is left to them: the server needs neither.
 pub fn set_base_url(directory: &Path, base_url: &str) -> Result<()> {
-    let Ok(text) = std::fs::read_to_string(directory.join("bootstrap.json")) else { return Ok(()) };
+    let Ok(text) = std::fs::read_to_string(directory.join(BOOTSTRAP)) else { return Ok(()) };
     let Some(mut bootstrap) = serde_json::from_str(&text).ok().filter(serde_json::Value::is_object) else {
         tracing::warn!("bootstrap.json is not the JSON object it was; it is left as it is, and the address of the API is not in it");
         return Ok(());
     };
     if bootstrap["base_url"] != base_url {
         bootstrap["base_url"] = json!(base_url);
-        write_bootstrap(directory, &bootstrap)?;
+        write_durably(&directory.join(BOOTSTRAP), &bootstrap)?;
     }
-    Ok(())
-}
-
-fn write_bootstrap(directory: &Path, bootstrap: &serde_json::Value) -> Result<()> {
-    let (temporary, path) = (directory.join("bootstrap.json.new"), directory.join("bootstrap.json"));
-    drop(std::fs::remove_file(&temporary));
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).context("writing bootstrap.json")?;
-    file.write_all(serde_json::to_string_pretty(bootstrap)?.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, &path).context("writing bootstrap.json")?;
-    std::fs::File::open(directory)?.sync_all()?;
     Ok(())
 }
 

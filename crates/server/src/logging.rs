@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 pub fn start() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MOORAGE_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // These libraries log statements as they are, verifiers of passwords among them.
-    let quiet = ["tokio_postgres=info", "mysql_async=info", "sqlx=info"];
+    let quiet = ["tokio_postgres=info", "mysql_async=info", "sqlx=warn"];
     let filter =
         quiet.iter().filter_map(|directive| directive.parse().ok()).fold(filter, |filter, directive| filter.add_directive(directive));
     let json = std::env::var("MOORAGE_LOG_FORMAT").is_ok_and(|format| format == "json");

@@ -2,15 +2,20 @@
 //!
 //! The hidden commands `shim`, `exec` and `gateway` run without the control plane's runtime: they outlive `serve`.
 
+mod backup_file;
 mod config;
 mod config_command;
 mod data_directory;
 mod engine_command;
 mod first_start;
+mod identity;
 mod logging;
 mod output;
+mod place;
+mod rebuild;
 mod serve;
 mod stop;
+mod store_command;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -22,7 +27,7 @@ use std::process::ExitCode;
     name = "moorage",
     version,
     about = "A self-hosted database-as-a-service: real MariaDB and PostgreSQL clusters on one machine",
-    after_help = "serve, stop, engine, config and completions work without a server; the others talk to one, which they find by \
+    after_help = "serve, stop, engine, config, store and completions work without a server; the others talk to one, which they find by \
                   --data-dir (MOORAGE_DATA_DIR) or --server (MOORAGE_SERVER).",
     max_term_width = 110
 )]
@@ -43,6 +48,9 @@ enum Command {
     /// The configuration file (works without a server).
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
+    /// What the control plane itself keeps: backup, restore, copy to PostgreSQL, rebuild (works without a server).
+    #[command(subcommand)]
+    Store(store_command::StoreCommand),
     /// Print a script that completes this program's commands in a shell (works without a server).
     Completions {
         /// Which shell.
@@ -80,6 +88,7 @@ fn main() -> ExitCode {
         Command::Stop(arguments) => in_runtime(stop::run(arguments)),
         Command::Engine(command) => in_runtime(engine_command::run(command)),
         Command::Config(command) => in_runtime(async { config_command::run(command) }),
+        Command::Store(command) => in_runtime(store_command::run(command)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "moorage", &mut std::io::stdout());
             ExitCode::SUCCESS

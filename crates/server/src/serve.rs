@@ -2,6 +2,7 @@
 
 use crate::data_directory;
 use crate::first_start;
+use crate::identity::Identity;
 use crate::{config, logging, output};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,7 +16,7 @@ use moorage_engine_postgresql::PostgreSql;
 use moorage_host::Host;
 use moorage_host_local::{LocalHost, LocalHostOptions};
 use moorage_operations::World;
-use moorage_store::{Store, StoreError};
+use moorage_store::Wakes;
 use moorage_watchers::Watch;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -63,19 +64,6 @@ pub fn engines() -> Vec<Arc<dyn Engine>> {
     vec![Arc::new(MariaDb), Arc::new(PostgreSql)]
 }
 
-/// Opens the store of a data directory; one from a newer program is refused with what to do.
-pub async fn open_store(directory: &Path) -> Result<Store> {
-    Store::open(&directory.join("store.db")).await.map_err(|error| match error {
-        StoreError::TooNew { found, known } => Problem::new(
-            ProblemCode::StoreTooNew,
-            format!("The store has schema version {found}; this program knows versions up to {known}."),
-        )
-        .hint("Start the newer program that wrote it. Nothing was changed.")
-        .into(),
-        other => anyhow::Error::new(other).context(format!("opening the store in {}", directory.display())),
-    })
-}
-
 /// Serves until it is asked to end.
 pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -90,18 +78,17 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let lock = data_directory::lock(&directory)?;
     logging::start();
 
-    let master_key = Arc::new(first_start::master_key(&directory)?);
-    let store = open_store(&directory).await?;
-    let installation = first_start::ensure(&store, &master_key, &directory, now()).await?;
-    let authority = Arc::new(first_start::authority(&store, &master_key).await?);
+    let opened = first_start::open(&directory, &config.store_address(&directory), now()).await?;
+    let (store, identity) = (opened.store, opened.identity);
+    let (master_key, authority) = (Arc::new(opened.master_key), Arc::new(opened.authority));
     let listener = listen(arguments.listen.or(config.server.listen.clone()).as_deref().unwrap_or(LISTEN)).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
     // Behind a proxy a request from anywhere comes from this machine.
     let open_metrics = listener.local_addr()?.ip().is_loopback() && config.server.public_url.is_none();
 
-    let host = LocalHost::start(host_options(&directory, &installation, &config)?).await.map_err(anyhow::Error::new)?;
+    let host = LocalHost::start(host_options(&directory, &identity, &config)?).await.map_err(anyhow::Error::new)?;
     host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
-    let subnets = config.subnets(installation.id);
+    let subnets = config.subnets(identity.id);
     let world = Arc::new(World {
         store: store.clone(),
         host: host.clone(),
@@ -111,9 +98,10 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
         subnets: subnets.clone(),
         most_connections: config.limits.connections.unwrap_or(MOST_CONNECTIONS),
     });
-    let settings = Settings::sole(installation.host.clone());
+    let settings = Settings::sole(identity.host.clone());
     let runner = Runner::start(store.clone(), world.clone(), moorage_operations::all(), Arc::new(SystemClock), settings).await?;
     let wake = runner.waker();
+    let hearing = store.wakes().map(|wakes| tokio::spawn(hear_others(wakes, wake.clone())));
     let (stop, stopping) = watch::channel(false);
     let watching = Watch { world: world.clone(), wake: wake.clone(), spares: config.storage.spares.unwrap_or(SPARES) };
     moorage_watchers::catch_up(&watching).await;
@@ -150,6 +138,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     runner.shutdown(DRAIN).await;
     watchers.abort_all();
     while watchers.join_next().await.is_some() {}
+    hearing.iter().for_each(tokio::task::JoinHandle::abort);
     // Requests had as long as the operations; a connection that is merely kept open does not hold up the end.
     serving.abort();
     store.close().await;
@@ -157,12 +146,20 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Operations of this machine may be asked for at another one on the same store.
+async fn hear_others(mut wakes: Wakes, wake: Arc<dyn Fn() + Send + Sync>) {
+    loop {
+        wakes.next().await;
+        wake();
+    }
+}
+
 /// How this machine is a host for an installation.
-pub fn host_options(directory: &Path, installation: &first_start::Installation, config: &config::Config) -> Result<LocalHostOptions> {
+pub fn host_options(directory: &Path, identity: &Identity, config: &config::Config) -> Result<LocalHostOptions> {
     let program = std::env::current_exe().context("finding this program's own file")?;
-    let mut options = LocalHostOptions::new(installation.host.clone(), installation.short(), directory.to_owned());
+    let mut options = LocalHostOptions::new(identity.host.clone(), identity.short(), directory.to_owned());
     options.program = vec![program.to_string_lossy().into_owned()];
-    options.uid_range = Some(installation.uids());
+    options.uid_range = Some(identity.uids());
     options.installations = crate::engine_command::finder(directory, &config.engines.prefixes);
     Ok(options)
 }

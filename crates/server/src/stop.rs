@@ -1,5 +1,6 @@
 //! `moorage stop`: ends the server, and with `--all` the gateway and every engine too.
 
+use crate::identity::Identity;
 use crate::{config, data_directory, first_start, output, serve};
 use anyhow::Result;
 use clap::Args;
@@ -29,7 +30,7 @@ const SERVER_LIMIT: Duration = Duration::from_secs(15);
 /// Stops what was asked for.
 pub async fn run(arguments: StopArguments) -> Result<ExitCode> {
     let directory = arguments.data_dir.unwrap_or_else(data_directory::default_path);
-    if !directory.join("store.db").exists() {
+    if !first_start::store_file(&directory).exists() && Identity::read(&directory)?.is_none() {
         return Err(Problem::new(ProblemCode::DataDirectoryUnusable, format!("There is no installation in {}.", directory.display()))
             .hint("Name its directory with --data-dir.")
             .into());
@@ -44,11 +45,15 @@ pub async fn run(arguments: StopArguments) -> Result<ExitCode> {
     }
     let _lock = data_directory::lock(&directory)?;
     let config = config::read(arguments.config.as_deref())?;
-    let master_key = first_start::master_key(&directory)?;
-    let store = serve::open_store(&directory).await?;
-    let installation = first_start::ensure(&store, &master_key, &directory, serve::now()).await?;
-    store.close().await;
-    moorage_host_local::stop_all(serve::host_options(&directory, &installation, &config)?).await?;
+    let identity = match Identity::read(&directory)? {
+        Some(identity) => identity,
+        None => {
+            let opened = first_start::open(&directory, &config.store_address(&directory), serve::now()).await?;
+            opened.store.close().await;
+            opened.identity
+        }
+    };
+    moorage_host_local::stop_all(serve::host_options(&directory, &identity, &config)?).await?;
     output::say("gateway and engines are stopped; the next `moorage serve` starts what was running");
     Ok(ExitCode::SUCCESS)
 }

@@ -3,10 +3,10 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 use support::steady::Steady;
-use support::{Installation, rand};
+use support::{Installation, rand, something_for};
 
 /// How often the server is killed.
 const KILLS: usize = 50;
@@ -16,17 +16,6 @@ struct Trace {
     cluster: String,
     instance: String,
     address: Option<(String, u16)>,
-}
-
-/// What is done to a cluster in this state, now and then.
-fn something_for(shown: &Value) -> Option<(&'static str, &'static str)> {
-    match (shown["state"].as_str(), rand() % 4) {
-        (Some("RUNNING"), 0) => Some(("POST", "/stop")),
-        (Some("RUNNING"), 1) => Some(("POST", "/restart")),
-        (Some("STOPPED"), 0 | 1) => Some(("POST", "/start")),
-        (Some("RUNNING" | "STOPPED" | "FAILED"), 2) => Some(("DELETE", "")),
-        _ => None,
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{Rows, StoreResult, UnitOfWork, failed};
 use moorage_domain::tenant::{Actor, Role, User};
 use moorage_domain::{ProjectId, Timestamp, UserId};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 /// The columns of an actor, of an account called `a`. The installation's own project is the fact of that name.
 macro_rules! actor_columns {
@@ -58,12 +58,12 @@ pub struct SigningIn {
     pub password_hash: String,
 }
 
-fn role(row: &SqliteRow) -> StoreResult<Role> {
+fn role(row: &AnyRow) -> StoreResult<Role> {
     Role::parse(row.get("role")).ok_or_else(|| unreadable("account", "unknown role"))
 }
 
 /// An actor of a row with [`actor_columns`].
-pub(crate) fn actor(row: &SqliteRow) -> StoreResult<Actor> {
+pub(crate) fn actor(row: &AnyRow) -> StoreResult<Actor> {
     Ok(Actor {
         project: ProjectId::parse(row.get("project_id")).map_err(|e| unreadable("account", e))?,
         user: UserId::parse(row.get("id")).map_err(|e| unreadable("account", e))?,
@@ -73,7 +73,7 @@ pub(crate) fn actor(row: &SqliteRow) -> StoreResult<Actor> {
     })
 }
 
-fn user(row: &SqliteRow) -> StoreResult<User> {
+fn user(row: &AnyRow) -> StoreResult<User> {
     Ok(User {
         id: UserId::parse(row.get("id")).map_err(|e| unreadable("account", e))?,
         project: ProjectId::parse(row.get("project_id")).map_err(|e| unreadable("account", e))?,

@@ -6,7 +6,7 @@ use crate::{Rows, StoreResult, UnitOfWork, failed};
 use moorage_domain::tenant::Action;
 use moorage_domain::{ActionId, ProjectId, Timestamp, UserId};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 statements! {
     INSERT = "INSERT INTO action (id, at, project_id, account_id, account_name, source, request_id, family, method, path, status, problem)
@@ -16,7 +16,7 @@ statements! {
     FORGET = "DELETE FROM action WHERE at < $1";
 }
 
-fn read(row: &SqliteRow) -> StoreResult<Action> {
+fn read(row: &AnyRow) -> StoreResult<Action> {
     Ok(Action {
         id: ActionId::parse(row.get("id")).map_err(|e| unreadable("action", e))?,
         at: Timestamp(row.get("at")),

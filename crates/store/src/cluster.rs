@@ -8,7 +8,7 @@ use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::{ClusterId, HostId, OperationId, ProjectId, Timestamp};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 macro_rules! select_cluster {
     ($rest:literal) => {
@@ -56,6 +56,7 @@ statements! {
     SET_MODIFIED_BY = "UPDATE cluster SET modified_by = $2, modified_at = $3 WHERE id = $1";
     SET_CREATION_FAILED = "UPDATE cluster SET creation_failed = $2, modified_at = $3 WHERE id = $1";
     SET_GONE = "UPDATE cluster SET wish = 'gone', state = 'TERMINATED', gone_at = $2, modified_at = $2 WHERE id = $1 AND gone_at IS NULL";
+    IS_KNOWN = "SELECT count(*) AS count FROM cluster WHERE id = $1";
     STATUS_INPUT = "SELECT wish, creation_failed, state, state_reason FROM cluster WHERE id = $1 AND gone_at IS NULL";
     SET_STATE = "UPDATE cluster SET state = $2, state_reason = $3 WHERE id = $1";
 }
@@ -104,7 +105,7 @@ pub(crate) fn unreadable(what: &'static str, why: impl ToString) -> StoreError {
     StoreError::Unreadable { what, why: why.to_string() }
 }
 
-fn read(row: &SqliteRow) -> StoreResult<Cluster> {
+fn read(row: &AnyRow) -> StoreResult<Cluster> {
     let broken = |e: sqlx::Error| unreadable("cluster", e);
     let text = |name: &str| row.try_get::<String, _>(name).map_err(broken);
     let number = |name: &str| row.try_get::<i64, _>(name).map_err(broken);
@@ -136,6 +137,11 @@ pub trait Clusters: Rows {
     async fn cluster(&mut self, id: &ClusterId) -> StoreResult<Option<Cluster>> {
         let row = sqlx::query(GET).bind(id.as_str()).fetch_optional(self.connection()).await.map_err(failed("reading a cluster"))?;
         row.as_ref().map(read).transpose()
+    }
+    /// Whether there is, or ever was, a cluster with this identifier.
+    async fn is_cluster_known(&mut self, id: &ClusterId) -> StoreResult<bool> {
+        let row = sqlx::query(IS_KNOWN).bind(id.as_str()).fetch_one(self.connection()).await.map_err(failed("looking for a cluster"))?;
+        Ok(row.get::<i64, _>("count") > 0)
     }
     /// The project's live cluster with this identifier.
     async fn cluster_of(&mut self, project: &ProjectId, id: &str) -> StoreResult<Option<Cluster>> {

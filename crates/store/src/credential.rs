@@ -7,7 +7,7 @@ use crate::{Rows, StoreResult, UnitOfWork, failed};
 use moorage_domain::tenant::{AccessKey, Actor, Token};
 use moorage_domain::{Timestamp, TokenId, UserId};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 statements! {
     INSERT_ACCESS_KEY = "INSERT INTO access_key (access_key, account_id, sealed_secret, enabled, created_at, expires_at, name)
@@ -45,7 +45,7 @@ pub struct NewCredential<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-fn expires_at(row: &SqliteRow) -> Option<Timestamp> {
+fn expires_at(row: &AnyRow) -> Option<Timestamp> {
     row.get::<Option<i64>, _>("expires_at").map(Timestamp)
 }
 
@@ -67,7 +67,7 @@ pub trait Credentials: Rows {
     async fn access_keys_of(&mut self, account: &UserId) -> StoreResult<Vec<AccessKey>> {
         let query = sqlx::query(ACCESS_KEYS).bind(account.as_str());
         let rows = query.fetch_all(self.connection()).await.map_err(failed("listing access keys"))?;
-        let read = |row: &SqliteRow| AccessKey {
+        let read = |row: &AnyRow| AccessKey {
             access_key: row.get("access_key"),
             name: row.get("name"),
             created_at: Timestamp(row.get("created_at")),
@@ -79,7 +79,7 @@ pub trait Credentials: Rows {
     async fn tokens_of(&mut self, account: &UserId) -> StoreResult<Vec<Token>> {
         let query = sqlx::query(TOKENS).bind(account.as_str());
         let rows = query.fetch_all(self.connection()).await.map_err(failed("listing tokens"))?;
-        let read = |row: &SqliteRow| {
+        let read = |row: &AnyRow| {
             Ok(Token {
                 id: TokenId::parse(row.get("id")).map_err(|e| unreadable("token", e))?,
                 name: row.get("name"),

@@ -7,7 +7,7 @@ use moorage_domain::cluster::ClusterSpec;
 use moorage_domain::instance::Endpoint;
 use moorage_domain::{ClusterId, HostId};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
@@ -21,7 +21,7 @@ statements! {
     REMOVE = "DELETE FROM endpoint WHERE cluster_id = $1";
 }
 
-fn read(row: &SqliteRow) -> StoreResult<Endpoint> {
+fn read(row: &AnyRow) -> StoreResult<Endpoint> {
     Ok(Endpoint {
         cluster: ClusterId::parse(row.get("cluster_id")).map_err(|e| unreadable("endpoint", e))?,
         address: row.get::<String, _>("address").parse().map_err(|e| unreadable("endpoint", e))?,

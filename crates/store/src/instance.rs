@@ -6,7 +6,7 @@ use crate::{Rows, StoreResult, UnitOfWork, failed};
 use moorage_domain::instance::{Instance, Observed};
 use moorage_domain::{ClusterId, HostId, InstanceId, Timestamp};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 statements! {
     UPSERT = "INSERT INTO instance (id, cluster_id, host_id, name, role, uid, number, observed, observed_at)
@@ -20,7 +20,7 @@ statements! {
     REMOVE = "DELETE FROM instance WHERE cluster_id = $1";
 }
 
-fn read(row: &SqliteRow) -> StoreResult<Instance> {
+fn read(row: &AnyRow) -> StoreResult<Instance> {
     let broken = |e: sqlx::Error| unreadable("instance", e);
     let text = |name: &str| row.try_get::<String, _>(name).map_err(broken);
     Ok(Instance {

@@ -1,13 +1,14 @@
 //! The one store. Whatever a user was promised is a row here before anything is done about it.
 //!
-//! SQLite with a write-ahead log and `synchronous=FULL` (a lost commit could hand out a term twice, decisions 5 and 10), one
-//! writer. Every statement is a constant whose text also prepares on PostgreSQL: TEXT and BIGINT only, times in
-//! microseconds, documents as JSON text, booleans as 0 and 1.
+//! A SQLite file, or a PostgreSQL database that several servers share. Every statement is a constant with one text for both:
+//! TEXT and BIGINT only, times in microseconds, documents as JSON text, booleans as 0 and 1. A lost commit could hand out a term
+//! twice (decisions 5 and 10): both are told to make every commit durable.
 
 mod account;
 mod action;
 mod apply;
 mod cluster;
+mod connect;
 mod credential;
 mod endpoint;
 mod figures;
@@ -18,27 +19,29 @@ mod operation;
 mod project;
 mod secret;
 mod statement;
+mod transfer;
+mod wakes;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use connect::{Dialect, Pools};
+use sqlx::{Any, AnyConnection, Transaction};
 use std::path::Path;
-use std::time::Duration;
 
 pub use account::{Accounts, NewAccount, SigningIn};
 pub use action::Actions;
 pub use apply::Write;
 pub use cluster::{ClusterFilter, ClusterPage, ClusterSort, Clusters, NewCluster};
+pub use connect::StoreAddress;
 pub use credential::{AccessKeyRow, Credentials, NewCredential};
 pub use endpoint::Endpoints;
 pub use figures::Figures;
 pub use instance::Instances;
-pub use migrate::{SCHEMA_VERSION, schema};
+pub use migrate::SCHEMA_VERSION;
 pub use operation::*;
 pub use project::Projects;
 pub use secret::Secrets;
 pub use statement::all as all_statements;
+pub use transfer::{NOT_COPIED, StoredRow, StoredValue, TABLES, Transfer};
+pub use wakes::Wakes;
 
 /// What went wrong with the store; never shown to users as it is.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,23 @@ pub enum StoreError {
         /// What was being done.
         doing: &'static str,
     },
+    /// The database does not answer; whether the last commit was made is not known.
+    #[error("the store does not answer while {doing}")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The store was written by an older build and is to be read as it is.
+    #[error("the store has schema version {found}, this build reads {known}")]
+    OtherVersion {
+        /// In the store.
+        found: i64,
+        /// In this build.
+        known: i64,
+    },
     /// A row holds something this build cannot read.
     #[error("a stored {what} cannot be read: {why}")]
     Unreadable {
@@ -88,23 +108,26 @@ pub enum StoreError {
 /// Shorthand.
 pub type StoreResult<T> = Result<T, StoreError>;
 
-/// SQLite's result code for a full disk.
-const SQLITE_FULL: &str = "13";
+/// Full disks: SQLite's result code, PostgreSQL's SQLSTATE.
+const FULL: [&str; 2] = ["13", "53100"];
+/// What PostgreSQL says while it ends, is being started, has no connection left, or cut off a statement or a transaction that took
+/// too long.
+const UNAVAILABLE: [&str; 9] = ["57P01", "57P02", "57P03", "57P05", "57014", "53300", "25P03", "08006", "08003"];
 
 /// Turns a database error into ours, recognising uniqueness rules.
 pub(crate) fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
-    move |source| {
-        if let sqlx::Error::Database(database) = &source
-            && database.is_unique_violation()
-        {
-            return StoreError::Taken { what: taken(database.message()) };
+    use sqlx::Error;
+    move |source| match &source {
+        Error::Database(database) if database.is_unique_violation() => StoreError::Taken { what: taken(database.message()) },
+        Error::Database(database) => match database.code() {
+            Some(code) if FULL.contains(&&*code) => StoreError::Full { doing },
+            Some(code) if UNAVAILABLE.contains(&&*code) => StoreError::Unavailable { doing, source },
+            _ => StoreError::Database { doing, source },
+        },
+        Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::Protocol(_) | Error::BeginFailed => {
+            StoreError::Unavailable { doing, source }
         }
-        if let sqlx::Error::Database(database) = &source
-            && database.code().is_some_and(|code| code == SQLITE_FULL)
-        {
-            return StoreError::Full { doing };
-        }
-        StoreError::Database { doing, source }
+        _ => StoreError::Database { doing, source },
     }
 }
 
@@ -130,68 +153,97 @@ fn taken(message: &str) -> &'static str {
 /// The store.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    pools: Pools,
 }
 
 impl Store {
-    /// Opens the store at this path, making it or bringing it up to date; refuses one written by a newer build.
-    pub async fn open(path: &Path) -> StoreResult<Self> {
-        // SQLite gives its log and shared memory the permissions of the file: nobody else on the machine reads any of them.
-        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        made.map_err(sqlx::Error::Io).map_err(failed("making the store's file"))?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10))
-            .pragma("temp_store", "memory");
-        let opened = failed("opening the store");
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(opened)?;
-        migrate::up(&writer).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(8).connect_with(options.read_only(true)).await.map_err(failed("opening the store"))?;
-        Ok(Self { writer, readers })
+    /// Opens a store, making it or bringing it up to date; refuses one written by a newer build.
+    pub async fn connect(address: &StoreAddress) -> StoreResult<Self> {
+        let migrate = |writer, dialect| async move { migrate::up(&writer, dialect).await };
+        let pools = match address {
+            StoreAddress::File(path) => Pools::file(path, migrate).await?,
+            StoreAddress::PostgreSql(url) => Pools::postgresql(url, migrate).await?,
+        };
+        Ok(Self { pools })
     }
 
-    /// Begins a unit of work; nothing of it is there until it is committed. Units of work run one after another.
+    /// Opens a store as it is, to be read beside the server that may be using it: one of another schema version is refused.
+    pub async fn connect_as_it_is(address: &StoreAddress) -> StoreResult<Self> {
+        let check = |writer, _| async move { migrate::check(&writer).await };
+        let pools = match address {
+            StoreAddress::File(path) => Pools::file(path, check).await?,
+            StoreAddress::PostgreSql(url) => Pools::postgresql(url, check).await?,
+        };
+        Ok(Self { pools })
+    }
+
+    /// Makes an empty store of an older schema version, to be filled with rows of that version; opening it again brings it up to date.
+    pub async fn make_at_version(address: &StoreAddress, version: i64) -> StoreResult<Self> {
+        let migrate = |writer, dialect| async move { migrate::up_to(&writer, dialect, version).await };
+        let pools = match address {
+            StoreAddress::File(path) => Pools::file(path, migrate).await?,
+            StoreAddress::PostgreSql(url) => Pools::postgresql(url, migrate).await?,
+        };
+        Ok(Self { pools })
+    }
+
+    /// Opens the store in this file.
+    pub async fn open(path: &Path) -> StoreResult<Self> {
+        Self::connect(&StoreAddress::File(path.to_owned())).await
+    }
+
+    /// Begins a unit of work; nothing of it is there until it is committed. Units of work run one after another, those of other
+    /// servers on the same store included.
     pub async fn begin(&self) -> StoreResult<UnitOfWork> {
-        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed("beginning a unit of work"))?;
-        Ok(UnitOfWork { transaction })
+        let dialect = self.pools.dialect;
+        let transaction = self.pools.writer.begin_with(dialect.begin).await.map_err(failed("beginning a unit of work"))?;
+        Ok(UnitOfWork { transaction, dialect, wakes: false })
     }
 
     /// A consistent look at the store.
     pub async fn look(&self) -> StoreResult<Look> {
-        let transaction = self.readers.begin().await.map_err(failed("looking at the store"))?;
+        let transaction = self.pools.readers.begin_with(self.pools.dialect.look).await.map_err(failed("looking at the store"))?;
         Ok(Look { transaction })
+    }
+
+    /// Says when another server has submitted, nudged or called off an operation; none for a store of one server's own.
+    pub fn wakes(&self) -> Option<Wakes> {
+        Wakes::of(&self.pools.address)
     }
 
     /// Ends all connections; the write-ahead log is folded in.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.pools.readers.close().await;
+        self.pools.writer.close().await;
     }
 }
 
 /// One transaction that may change things.
 #[derive(Debug)]
 pub struct UnitOfWork {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction<'static, Any>,
+    dialect: &'static Dialect,
+    wakes: bool,
 }
 
 impl UnitOfWork {
     /// Makes everything done in it durable.
-    pub async fn commit(self) -> StoreResult<()> {
+    pub async fn commit(mut self) -> StoreResult<()> {
+        if let Some(notify) = self.dialect.notify.filter(|_| self.wakes) {
+            sqlx::query(notify).execute(self.connection()).await.map_err(failed("telling other servers"))?;
+        }
         self.transaction.commit().await.map_err(failed("committing"))
+    }
+    /// Has the commit tell other servers that operations were changed: one of them may have to carry them out.
+    pub(crate) fn wake_others(&mut self) {
+        self.wakes = true;
     }
 }
 
 /// One consistent look that changes nothing.
 #[derive(Debug)]
 pub struct Look {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction<'static, Any>,
 }
 
 /// Something rows can be read from: a look, or a unit of work that then sees its own changes. Every noun's queries are
@@ -199,15 +251,15 @@ pub struct Look {
 pub trait Rows: Send {
     /// The connection underneath.
     #[doc(hidden)]
-    fn connection(&mut self) -> &mut SqliteConnection;
+    fn connection(&mut self) -> &mut AnyConnection;
 }
 impl Rows for Look {
-    fn connection(&mut self) -> &mut SqliteConnection {
+    fn connection(&mut self) -> &mut AnyConnection {
         &mut self.transaction
     }
 }
 impl Rows for UnitOfWork {
-    fn connection(&mut self) -> &mut SqliteConnection {
+    fn connection(&mut self) -> &mut AnyConnection {
         &mut self.transaction
     }
 }

@@ -1,7 +1,8 @@
 //! Migrations: each file runs once, in order, in one transaction; a store from a newer build is refused.
 
+use crate::connect::Dialect;
 use crate::{StoreError, StoreResult, failed};
-use sqlx::{AssertSqlSafe, Row, SqlitePool};
+use sqlx::{AnyPool, AssertSqlSafe, Row};
 
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_people.sql")];
 
@@ -9,24 +10,28 @@ const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql"), incl
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Brings the store to [`SCHEMA_VERSION`].
-pub(crate) async fn up(pool: &SqlitePool) -> StoreResult<()> {
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed("migrating the store"))?;
+pub(crate) async fn up(pool: &AnyPool, dialect: &Dialect) -> StoreResult<()> {
+    up_to(pool, dialect, SCHEMA_VERSION).await
+}
+
+/// Brings the store to a version this build knows.
+pub(crate) async fn up_to(pool: &AnyPool, dialect: &Dialect, version: i64) -> StoreResult<()> {
+    let mut transaction = pool.begin_with(dialect.begin).await.map_err(failed("migrating the store"))?;
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
         .execute(&mut *transaction)
         .await
         .map_err(failed("migrating the store"))?;
-    let found: i64 = sqlx::query("SELECT coalesce(max(version), 0) AS version FROM schema_version")
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(failed("reading the schema version"))?
-        .get("version");
-    if found > SCHEMA_VERSION {
-        return Err(StoreError::TooNew { found, known: SCHEMA_VERSION });
+    let found = sqlx::query(FOUND).fetch_one(&mut *transaction).await.map_err(failed("reading the schema version"))?.get("version");
+    if found > SCHEMA_VERSION || version > SCHEMA_VERSION {
+        return Err(StoreError::TooNew { found: version.max(found), known: SCHEMA_VERSION });
     }
-    for (index, text) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0)) {
+    for (text, number) in MIGRATIONS.iter().zip(1_i64..) {
+        if number <= found || number > version {
+            continue;
+        }
         sqlx::raw_sql(AssertSqlSafe(*text)).execute(&mut *transaction).await.map_err(failed("migrating the store"))?;
         sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
-            .bind(index as i64 + 1)
+            .bind(number)
             .execute(&mut *transaction)
             .await
             .map_err(failed("migrating the store"))?;
@@ -34,8 +39,10 @@ pub(crate) async fn up(pool: &SqlitePool) -> StoreResult<()> {
     transaction.commit().await.map_err(failed("migrating the store"))
 }
 
-/// The schema's text, for the test that prepares every statement on PostgreSQL.
-#[doc(hidden)]
-pub fn schema() -> Vec<&'static str> {
-    MIGRATIONS.to_vec()
+/// Refuses a store that is not at [`SCHEMA_VERSION`].
+pub(crate) async fn check(pool: &AnyPool) -> StoreResult<()> {
+    let found = sqlx::query(FOUND).fetch_one(pool).await.map_err(failed("reading the schema version"))?.get("version");
+    if found == SCHEMA_VERSION { Ok(()) } else { Err(StoreError::OtherVersion { found, known: SCHEMA_VERSION }) }
 }
+
+const FOUND: &str = "SELECT coalesce(max(version), 0) AS version FROM schema_version";

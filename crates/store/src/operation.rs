@@ -13,9 +13,9 @@ use moorage_domain::engine::EngineName;
 use moorage_domain::operation::{OperationEvent, OperationStatus, OperationView};
 use moorage_domain::{ClusterId, HostId, OperationId, Problem, ProblemCode, ProjectId, SecretId, Timestamp};
 use serde::Serialize;
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Row, Sqlite};
+use sqlx::{Any, Row};
 
 macro_rules! columns {
     () => {
@@ -230,23 +230,23 @@ pub struct Committed {
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
-fn time(row: &SqliteRow, name: &str) -> Option<Timestamp> {
+fn time(row: &AnyRow, name: &str) -> Option<Timestamp> {
     row.get::<Option<i64>, _>(name).map(Timestamp)
 }
-fn cluster_of(row: &SqliteRow) -> StoreResult<ClusterId> {
+fn cluster_of(row: &AnyRow) -> StoreResult<ClusterId> {
     ClusterId::parse(row.get("cluster_id")).map_err(|e| unreadable("operation", e))
 }
-fn id_of(row: &SqliteRow) -> StoreResult<OperationId> {
+fn id_of(row: &AnyRow) -> StoreResult<OperationId> {
     OperationId::parse(row.get("id")).map_err(|e| unreadable("operation", e))
 }
-fn status_of(row: &SqliteRow) -> StoreResult<OperationStatus> {
+fn status_of(row: &AnyRow) -> StoreResult<OperationStatus> {
     OperationStatus::parse(row.get("status")).ok_or_else(|| unreadable("operation", "unknown status"))
 }
-fn count(row: &SqliteRow, name: &str) -> u32 {
+fn count(row: &AnyRow, name: &str) -> u32 {
     u32::try_from(row.get::<i64, _>(name)).unwrap_or(1)
 }
 // An operation whose problem cannot be read still has to be shown and brought to its end.
-fn problem_of(row: &SqliteRow) -> Option<Problem> {
+fn problem_of(row: &AnyRow) -> Option<Problem> {
     let text: String = row.get::<Option<String>, _>("problem")?;
     Some(
         serde_json::from_str(&text)
@@ -257,7 +257,7 @@ fn problem_text(problem: Option<&Problem>) -> StoreResult<Option<String>> {
     problem.map(|problem| serde_json::to_string(problem).map_err(|e| unreadable("problem", e))).transpose()
 }
 
-fn read(row: &SqliteRow) -> StoreResult<OperationRow> {
+fn read(row: &AnyRow) -> StoreResult<OperationRow> {
     Ok(OperationRow {
         id: id_of(row)?,
         kind: row.get("kind"),
@@ -284,7 +284,7 @@ fn read(row: &SqliteRow) -> StoreResult<OperationRow> {
     })
 }
 
-fn read_view(row: &SqliteRow) -> StoreResult<OperationView> {
+fn read_view(row: &AnyRow) -> StoreResult<OperationView> {
     Ok(OperationView {
         id: id_of(row)?,
         kind: row.get("kind"),
@@ -357,7 +357,7 @@ pub trait Operations: Rows {
     /// An operation's timeline, oldest first.
     async fn operation_events(&mut self, id: &OperationId) -> StoreResult<Vec<OperationEvent>> {
         let rows = sqlx::query(EVENTS).bind(id.as_str()).fetch_all(self.connection()).await.map_err(failed("reading a timeline"))?;
-        let event = |row: &SqliteRow| OperationEvent {
+        let event = |row: &AnyRow| OperationEvent {
             at: Timestamp(row.get("at")),
             step: row.get("step"),
             kind: row.get("kind"),
@@ -369,10 +369,10 @@ pub trait Operations: Rows {
 impl<R: Rows> Operations for R {}
 
 impl UnitOfWork {
-    async fn done(&mut self, doing: &'static str, query: Query<'_, Sqlite, SqliteArguments>) -> StoreResult<u64> {
+    async fn done(&mut self, doing: &'static str, query: Query<'_, Any, AnyArguments>) -> StoreResult<u64> {
         Ok(query.execute(self.connection()).await.map_err(failed(doing))?.rows_affected())
     }
-    async fn found(&mut self, doing: &'static str, query: Query<'_, Sqlite, SqliteArguments>) -> StoreResult<Option<SqliteRow>> {
+    async fn found(&mut self, doing: &'static str, query: Query<'_, Any, AnyArguments>) -> StoreResult<Option<AnyRow>> {
         query.fetch_optional(self.connection()).await.map_err(failed(doing))
     }
 
@@ -414,6 +414,7 @@ impl UnitOfWork {
         if status == OperationStatus::Queued {
             return self.event(new.id, NOT_BEGUN, "note", "Waits for the operation that holds the cluster.", new.now).await;
         }
+        self.wake_others();
         self.lock(new.cluster, new.id).await?;
         self.event(new.id, NOT_BEGUN, "started", &format!("Asked for by {}.", new.requested_by), new.now).await?;
         self.project_state(new.cluster).await
@@ -515,6 +516,7 @@ impl UnitOfWork {
 
     /// Makes a cluster's operation due now, so that it looks at the world again. The caller wakes the runner after its commit.
     pub async fn nudge(&mut self, cluster: &ClusterId, now: Timestamp) -> StoreResult<()> {
+        self.wake_others();
         self.done("nudging an operation", sqlx::query(NUDGE).bind(cluster.as_str()).bind(now.0)).await.map(|_| ())
     }
 
@@ -523,6 +525,7 @@ impl UnitOfWork {
     pub async fn request_cancel(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
         let row = self.found("calling off an operation", sqlx::query(REQUEST_CANCEL).bind(id.as_str()).bind(now.0)).await?;
         let Some(row) = row else { return Ok(false) };
+        self.wake_others();
         if status_of(&row)? == OperationStatus::Queued {
             let problem = Problem::new(ProblemCode::OperationCancelled, "The operation was called off before it began.");
             return self.end(id, OperationStatus::Queued, OperationStatus::Cancelled, &problem, now).await;
@@ -550,8 +553,9 @@ impl UnitOfWork {
         self.decided(id, row, "An operator lets it be rolled back.", now).await
     }
 
-    async fn decided(&mut self, id: &OperationId, row: Option<SqliteRow>, words: &str, now: Timestamp) -> StoreResult<bool> {
+    async fn decided(&mut self, id: &OperationId, row: Option<AnyRow>, words: &str, now: Timestamp) -> StoreResult<bool> {
         let Some(row) = row else { return Ok(false) };
+        self.wake_others();
         self.event(id, row.get("step"), "note", words, now).await?;
         self.project_state(&cluster_of(&row)?).await?;
         Ok(true)
@@ -575,6 +579,7 @@ impl UnitOfWork {
         let query = sqlx::query(END).bind(id.as_str()).bind(now.0).bind(to.as_str()).bind(problem_text(Some(problem))?).bind(from.as_str());
         let row = self.found("ending an operation", query).await?;
         let Some(row) = row else { return Ok(false) };
+        self.wake_others();
         self.event(id, row.get("step"), "ended", &problem.message, now).await?;
         self.ended(id, &cluster_of(&row)?, row.get("secret_ids"), now).await?;
         Ok(true)

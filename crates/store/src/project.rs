@@ -6,7 +6,7 @@ use crate::{Rows, StoreResult, UnitOfWork, failed};
 use moorage_domain::tenant::Project;
 use moorage_domain::{HostId, ProjectId, Timestamp};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 statements! {
     INSERT = "INSERT INTO project (id, name, created_at) VALUES ($1, $2, $3)";
@@ -18,7 +18,7 @@ statements! {
     INSERT_HOST = "INSERT INTO host (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
 }
 
-fn read(row: &SqliteRow) -> StoreResult<Project> {
+fn read(row: &AnyRow) -> StoreResult<Project> {
     Ok(Project {
         id: ProjectId::parse(row.get("id")).map_err(|e| unreadable("project", e))?,
         name: row.get("name"),

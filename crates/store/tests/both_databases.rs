@@ -1,10 +1,8 @@
 //! Every statement has one text for both databases: it prepares on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use moorage_store::{Store, StoreError, all_statements, schema};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use moorage_store::{NOT_COPIED, Store, StoreAddress, StoreError, StoredRow, StoredValue, TABLES, Transfer, all_statements};
+use moorage_testkit::{TestPostgreSql, TestStore, a_cluster};
 
 #[tokio::test]
 async fn every_statement_prepares_on_sqlite() {
@@ -20,18 +18,70 @@ async fn every_statement_prepares_on_sqlite() {
 
 #[tokio::test]
 async fn every_statement_prepares_on_postgresql() {
-    let server = PostgreSql::start();
-    let pool = sqlx::PgPool::connect(&format!("postgres://nobody@localhost/postgres?host={}", server.directory.path().display()))
-        .await
-        .expect("PostgreSQL");
-    for text in schema() {
-        sqlx::raw_sql(sqlx::SqlStr::from_static(text)).execute(&pool).await.expect("the schema");
-    }
+    let server = TestPostgreSql::start();
+    Store::connect(&StoreAddress::PostgreSql(server.url())).await.expect("a store");
+    let pool = sqlx::PgPool::connect(&server.url()).await.expect("PostgreSQL");
     for (name, text) in all_statements() {
         use sqlx::Executor;
         let prepared = pool.prepare(sqlx::SqlStr::from_static(text)).await;
         assert!(prepared.is_ok(), "{name}: {:?}\n{text}", prepared.err());
     }
+}
+
+#[tokio::test]
+async fn a_copy_carries_every_table_or_says_why_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("store.db");
+    Store::open(&path).await.expect("a store").close().await;
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.expect("SQLite");
+    let tables = sqlx::query_scalar::<_, String>("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+    let mut known: Vec<&str> = TABLES.iter().chain(NOT_COPIED).copied().collect();
+    known.sort_unstable();
+    assert_eq!(tables.fetch_all(&pool).await.expect("tables"), known);
+}
+
+#[tokio::test]
+async fn rows_go_from_one_database_to_the_other_and_back_unchanged() {
+    let from = TestStore::open().await;
+    for number in 1..=3 {
+        from.insert(&a_cluster(number)).await;
+    }
+    let there = TestStore::open_on_postgresql().await;
+    let back = TestStore::open().await;
+    assert!(there.store().look().await.expect("a look").is_empty().await.expect("counted"));
+    let rows = rows_of(from.store()).await;
+    assert!(rows.len() > 4);
+    for (source, target) in [(from.store(), there.store()), (there.store(), back.store())] {
+        let mut uow = target.begin().await.expect("begun");
+        for row in rows_of(source).await {
+            uow.insert_row(&row).await.expect("inserted");
+        }
+        uow.commit().await.expect("committed");
+        assert_eq!(rows_of(target).await, rows);
+    }
+    let mut uow = back.store().begin().await.expect("begun");
+    let foreign = StoredRow { table: "account; DROP TABLE account".into(), columns: rows[0].columns.clone() };
+    assert!(uow.insert_row(&foreign).await.is_err(), "a file names no table that is not ours");
+    let mut foreign = rows[0].clone();
+    foreign.set("name) VALUES ('x'); --", StoredValue::Null(()));
+    assert!(uow.insert_row(&foreign).await.is_err(), "nor a column");
+}
+
+async fn rows_of(store: &Store) -> Vec<StoredRow> {
+    let mut rows = Vec::new();
+    let mut look = store.look().await.expect("a look");
+    for table in TABLES {
+        look.each_row(table, |row| {
+            rows.push(row);
+            Ok(())
+        })
+        .await
+        .expect("read");
+    }
+    rows.sort_by_key(|row| format!("{row:?}"));
+    let place = |row: &StoredRow| TABLES.iter().position(|table| *table == row.table);
+    rows.sort_by_key(place);
+    rows
 }
 
 #[tokio::test]
@@ -43,50 +93,4 @@ async fn a_store_of_a_newer_program_is_refused_and_left_alone() {
     sqlx::query("INSERT INTO schema_version (version) VALUES (999)").execute(&pool).await.expect("a newer version");
     pool.close().await;
     assert!(matches!(Store::open(&path).await, Err(StoreError::TooNew { found: 999, .. })));
-}
-
-/// A PostgreSQL of this test's own, without a network.
-struct PostgreSql {
-    directory: tempfile::TempDir,
-    server: Child,
-}
-
-impl PostgreSql {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let data = directory.path().join("data");
-        std::os::unix::fs::chown(directory.path(), Some(65534), Some(65534)).expect("root");
-        let program = |name: &str| {
-            let bin = PathBuf::from("/usr/lib/postgresql/15/bin").join(name);
-            let mut command = Command::new(bin);
-            command.current_dir(directory.path()).uid(65534).gid(65534);
-            command
-        };
-        let made = program("initdb").args(["-N", "-A", "trust", "-U", "nobody", "-D"]).arg(&data).output().expect("initdb runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut start = program("postgres");
-        start.args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"]).arg(directory.path()).arg("-D").arg(&data);
-        let log = std::fs::File::create(directory.path().join("log")).expect("a log");
-        let server = start.stderr(log).spawn().expect("postgres runs");
-        let socket = directory.path().join(".s.PGSQL.5432");
-        wait_for(&socket);
-        Self { directory, server }
-    }
-}
-
-fn wait_for(socket: &Path) {
-    for _ in 0..1000 {
-        if std::os::unix::net::UnixStream::connect(socket).is_ok() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    panic!("PostgreSQL did not listen on {}", socket.display());
-}
-
-impl Drop for PostgreSql {
-    fn drop(&mut self) {
-        drop(Command::new("kill").args(["-3", &self.server.id().to_string()]).status());
-        drop(self.server.wait());
-    }
 }

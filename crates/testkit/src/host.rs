@@ -223,6 +223,7 @@ impl Host for FakeHost {
             let mut parts = self.machine.lock();
             parts.processes.remove(instance);
             parts.volumes.remove(instance);
+            parts.manifests.remove(&Some(instance.clone()));
             Ok(())
         })?;
         self.changed(instance);
@@ -242,6 +243,21 @@ impl Host for FakeHost {
             instances.extend(parts.processes.iter().map(|(instance, process)| (instance.clone(), process.state.clone())));
             Ok(Inventory { instances, endpoints: parts.endpoints.keys().cloned().collect(), terms: parts.terms.clone() })
         })
+    }
+    async fn ensure_manifest(&self, of: Option<&InstanceId>, text: &str) -> HostResult<()> {
+        self.call("ensure_manifest", || {
+            let mut parts = self.machine.lock();
+            if let Some(instance) = of
+                && !parts.volumes.contains_key(instance)
+            {
+                return Err(Problem::new(ProblemCode::HostFailed, "There is no such instance.").into());
+            }
+            parts.manifests.insert(of.cloned(), text.to_owned());
+            Ok(())
+        })
+    }
+    async fn manifests(&self) -> HostResult<Vec<(Option<InstanceId>, String)>> {
+        self.call("manifests", || Ok(self.machine.lock().manifests.clone().into_iter().collect()))
     }
     async fn log_tail(&self, instance: &InstanceId, most_bytes: u64) -> HostResult<String> {
         self.call("log_tail", || {

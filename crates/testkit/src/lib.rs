@@ -11,6 +11,7 @@ mod engine;
 mod host;
 mod machine;
 mod rows;
+mod test_postgresql;
 
 pub use clock::TestClock;
 pub use engine::FakeEngine;
@@ -18,3 +19,4 @@ pub use host::FakeHost;
 pub use machine::{Failure, Machine};
 pub use moorage_durable::harness::{FastClock, in_fast_time, temporary_directory};
 pub use rows::{TestStore, a_cluster, insert};
+pub use test_postgresql::TestPostgreSql;

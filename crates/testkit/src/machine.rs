@@ -40,6 +40,7 @@ pub(crate) struct Parts {
     pub(crate) processes: BTreeMap<InstanceId, Process>,
     pub(crate) endpoints: BTreeMap<ClusterId, EndpointWish>,
     pub(crate) terms: BTreeMap<ClusterId, u64>,
+    pub(crate) manifests: BTreeMap<Option<InstanceId>, String>,
     pub(crate) occupied: BTreeSet<Ipv4Addr>,
     pub(crate) gateway_down: bool,
     pub(crate) start_takes: Duration,

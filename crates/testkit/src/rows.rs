@@ -1,28 +1,39 @@
 //! A store in a directory of its own, and rows to begin with.
 
-use crate::temporary_directory;
+use crate::{TestPostgreSql, temporary_directory};
 use moorage_domain::cluster::{Cluster, ClusterSpec, DatabaseSpec, InstanceGroup, InstanceWish, VolumeSpec, Wish};
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::{ClusterId, GroupId, HostId, ProjectId, Timestamp, VolumeId};
-use moorage_store::{NewCluster, Store, StoreResult};
+use moorage_store::{NewCluster, Store, StoreAddress, StoreResult};
 use std::path::PathBuf;
 
-/// A store file that is removed with its directory when this is dropped.
+/// A store that is removed when this is dropped.
 pub struct TestStore {
     store: Store,
     directory: tempfile::TempDir,
+    _server: Option<TestPostgreSql>,
 }
 
 impl TestStore {
-    /// A new, empty store.
+    /// A new, empty store in a file.
     ///
     /// # Panics
     /// When it cannot be made.
     pub async fn open() -> Self {
         let directory = temporary_directory();
         let store = Store::open(&directory.path().join("store.db")).await.unwrap_or_else(|error| panic!("no store for a test: {error}"));
-        Self { store, directory }
+        Self { store, directory, _server: None }
+    }
+    /// A new, empty store on a PostgreSQL of its own.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn open_on_postgresql() -> Self {
+        let server = TestPostgreSql::start();
+        let store = Store::connect(&StoreAddress::PostgreSql(server.url())).await;
+        let store = store.unwrap_or_else(|error| panic!("no store for a test: {error}"));
+        Self { store, directory: temporary_directory(), _server: Some(server) }
     }
     /// The store.
     pub fn store(&self) -> &Store {

@@ -23,6 +23,10 @@ pub(crate) async fn run(watch: Watch) {
 
 async fn forget(watch: &Watch, now: Timestamp) -> Result<u64, StoreError> {
     let mut uow = watch.world.store.begin().await?;
+    // Of several servers on one store, one looks after what belongs to all.
+    if uow.take_lease("watchers", watch.world.host.id().as_str(), now.plus(PERIOD * 2), now).await?.is_none() {
+        return Ok(0);
+    }
     let count = uow.forget_actions(Timestamp(now.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX)))).await?;
     uow.commit().await?;
     Ok(count)

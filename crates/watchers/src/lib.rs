@@ -8,6 +8,7 @@ mod convergence;
 mod health;
 mod leftovers;
 mod logs;
+mod manifests;
 mod spares;
 
 use moorage_domain::Timestamp;
@@ -45,6 +46,7 @@ pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(until(stopping.clone(), certificates::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), logs::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), actions::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), manifests::run(watch.clone())));
     tasks.spawn(until(stopping, leftovers::run(watch)));
     tasks
 }

@@ -121,7 +121,8 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::NotSupportedYet => (bad, "Dbaas.ValidationError.NotSupportedYet"),
         P::NotEnoughSpace => (bad, "Dbaas.ValidationError.NotEnoughSpace"),
         P::EngineRefused => (bad, "Dbaas.ValidationError.EngineRefused"),
-        P::EngineUnreachable | P::GatewayUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Dbaas.ServiceUnavailable"),
+        P::OnAnotherHost => (bad, "ValidationError"),
+        P::EngineUnreachable | P::GatewayUnavailable | P::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Dbaas.ServiceUnavailable"),
         P::EngineStartFailed
         | P::EngineCrashLoop
         | P::EngineHung

@@ -11,12 +11,31 @@ use std::time::Duration;
 
 const NOW: Timestamp = Timestamp(2_000_000_000_000_000);
 
-async fn store() -> TestStore {
-    let store = TestStore::open().await;
+async fn with_clusters(store: TestStore) -> TestStore {
     for number in 1..=3 {
         store.insert(&a_cluster(number)).await;
     }
     store
+}
+
+macro_rules! on_both_databases {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test] async fn $name() { super::$name(super::with_clusters(super::TestStore::open().await).await).await; })*
+        }
+        mod on_postgresql {
+            $(#[tokio::test] async fn $name() { super::$name(super::with_clusters(super::TestStore::open_on_postgresql().await).await).await; })*
+        }
+    };
+}
+on_both_databases! {
+    a_cluster_has_one_holder_and_the_refused_learn_which,
+    the_end_erases_secrets_and_starts_the_next_in_the_queue,
+    racing_workers_claim_each_operation_once_and_an_old_epoch_commits_nothing,
+    a_nudge_during_a_step_is_not_lost,
+    only_an_operation_that_waits_for_an_operator_can_be_decided_about,
+    a_project_sees_its_own_operations_newest_first,
+    a_named_lease_has_one_holder_and_its_epoch_grows_with_each_new_one,
 }
 
 async fn submit(uow: &mut UnitOfWork, cluster: u32, id: u128, secrets: &[SecretId]) -> Submitted {
@@ -46,9 +65,7 @@ async fn commit(uow: &mut UnitOfWork, row: &OperationRow, status: OperationStatu
     uow.commit_step(&commit, NOW).await
 }
 
-#[tokio::test]
-async fn a_cluster_has_one_holder_and_the_refused_learn_which() {
-    let store = store().await;
+async fn a_cluster_has_one_holder_and_the_refused_learn_which(store: TestStore) {
     let mut uow = store.store().begin().await.expect("begun");
     assert_eq!(submit(&mut uow, 1, 1, &[]).await, Submitted::Started);
     assert_eq!(submit(&mut uow, 1, 2, &[]).await, Submitted::Busy { holder: "cluster.provision".into() });
@@ -57,9 +74,7 @@ async fn a_cluster_has_one_holder_and_the_refused_learn_which() {
     assert_eq!((cluster.state, cluster.operation), (ServiceState::Creating, Some(OperationId::from_bits(1))));
 }
 
-#[tokio::test]
-async fn the_end_erases_secrets_and_starts_the_next_in_the_queue() {
-    let store = store().await;
+async fn the_end_erases_secrets_and_starts_the_next_in_the_queue(store: TestStore) {
     let mut uow = store.store().begin().await.expect("begun");
     let secret = SecretId::from_bits(5);
     uow.insert_secret(&secret, "sealed", NOW).await.expect("kept");
@@ -80,9 +95,7 @@ async fn the_end_erases_secrets_and_starts_the_next_in_the_queue() {
     assert_eq!(uow.cluster(&cluster.id).await.expect("read").expect("there").state, ServiceState::Stopping);
 }
 
-#[tokio::test]
-async fn racing_workers_claim_each_operation_once_and_an_old_epoch_commits_nothing() {
-    let store = store().await;
+async fn racing_workers_claim_each_operation_once_and_an_old_epoch_commits_nothing(store: TestStore) {
     for number in 10..30 {
         store.insert(&a_cluster(number)).await;
         let mut uow = store.store().begin().await.expect("begun");
@@ -119,9 +132,7 @@ async fn racing_workers_claim_each_operation_once_and_an_old_epoch_commits_nothi
     assert!(uow.free_leases(&host).await.expect("freed") > 0);
 }
 
-#[tokio::test]
-async fn a_nudge_during_a_step_is_not_lost() {
-    let store = store().await;
+async fn a_nudge_during_a_step_is_not_lost(store: TestStore) {
     let mut uow = store.store().begin().await.expect("begun");
     submit(&mut uow, 1, 1, &[]).await;
     let read = uow.operation_row(&OperationId::from_bits(1)).await.expect("read").expect("there");
@@ -137,9 +148,7 @@ async fn a_nudge_during_a_step_is_not_lost() {
     assert_eq!(uow.next_due(&a_cluster(1).host, NOW).await.expect("read"), Some(far));
 }
 
-#[tokio::test]
-async fn only_an_operation_that_waits_for_an_operator_can_be_decided_about() {
-    let store = store().await;
+async fn only_an_operation_that_waits_for_an_operator_can_be_decided_about(store: TestStore) {
     let mut uow = store.store().begin().await.expect("begun");
     submit(&mut uow, 1, 1, &[]).await;
     let id = OperationId::from_bits(1);
@@ -159,9 +168,7 @@ fn row_host() -> moorage_domain::HostId {
     a_cluster(1).host
 }
 
-#[tokio::test]
-async fn a_project_sees_its_own_operations_newest_first() {
-    let store = store().await;
+async fn a_project_sees_its_own_operations_newest_first(store: TestStore) {
     let mut uow = store.store().begin().await.expect("begun");
     submit(&mut uow, 1, 1, &[]).await;
     submit(&mut uow, 2, 2, &[]).await;
@@ -178,9 +185,7 @@ async fn a_project_sees_its_own_operations_newest_first() {
     assert_eq!(uow.operation_view(&own, &OperationId::from_bits(1)).await.expect("read").expect("there").events.len(), 1);
 }
 
-#[tokio::test]
-async fn a_named_lease_has_one_holder_and_its_epoch_grows_with_each_new_one() {
-    let store = store().await;
+async fn a_named_lease_has_one_holder_and_its_epoch_grows_with_each_new_one(store: TestStore) {
     let mut uow = store.store().begin().await.expect("begun");
     let later = |seconds| NOW.plus(Duration::from_secs(seconds));
     assert_eq!(uow.take_lease("watchers", "a", later(10), NOW).await.expect("taken"), Some(1));

@@ -17,6 +17,7 @@ pub const PASSWORD: &str = "Str0ng!pass";
 pub struct Installation {
     /// Its data directory.
     pub directory: PathBuf,
+    environment: Vec<(&'static str, String)>,
     server: Option<Child>,
     client: reqwest::blocking::Client,
 }
@@ -43,17 +44,43 @@ impl Installation {
 
     /// The same with more arguments for `serve`.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let directory = std::env::temp_dir().join(format!("moorage-test-{}-{:x}", std::process::id(), rand()));
-        Self::start_in(&directory, arguments)
+        Self::start_in(&Self::new_directory(), arguments)
     }
 
     /// The same in a directory of the test's choice.
     pub fn start_in(directory: &Path, arguments: &[&str]) -> Self {
-        let _already_set = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        std::fs::create_dir_all(directory).expect("a data directory");
-        let mut installation = Self { directory: directory.to_owned(), server: None, client: reqwest::blocking::Client::new() };
+        let mut installation = Self::prepare_in(directory);
         installation.serve_with(arguments);
         installation
+    }
+
+    /// A server whose store is this PostgreSQL database. Another one on the same store is given its master key, as an operator does,
+    /// and the credentials of its administrator.
+    pub fn start_sharing(store: &str, with: Option<&Self>) -> Self {
+        let mut installation = Self::prepare_in(&Self::new_directory());
+        installation.keep_store_at(store);
+        for file in with.iter().flat_map(|_| ["master.key", "bootstrap.json"]) {
+            let from = with.expect("another").directory.join(file);
+            std::fs::copy(from, installation.directory.join(file)).expect("copied");
+        }
+        installation.serve();
+        installation
+    }
+
+    /// From now on its store is in this PostgreSQL database.
+    pub fn keep_store_at(&mut self, url: &str) {
+        self.environment.push(("MOORAGE_DATABASE_URL", url.to_owned()));
+    }
+
+    fn new_directory() -> PathBuf {
+        std::env::temp_dir().join(format!("moorage-test-{}-{:x}", std::process::id(), rand()))
+    }
+
+    fn prepare_in(directory: &Path) -> Self {
+        let _already_set = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        std::fs::create_dir_all(directory).expect("a data directory");
+        let client = reqwest::blocking::Client::new();
+        Self { directory: directory.to_owned(), environment: Vec::new(), server: None, client }
     }
 
     /// Starts the server (again) and waits until it is ready.
@@ -82,6 +109,7 @@ impl Installation {
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(&self.directory)
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -304,19 +332,15 @@ impl Installation {
 
     /// The eight digits by which everything of the installation is marked on the machine.
     pub fn mark(&self) -> String {
-        let output = Command::new("python3")
-            .args(["-c", "import sqlite3,sys; print(sqlite3.connect(sys.argv[1]).execute(\"select value from installation where name='installation'\").fetchone()[0][:8])"])
-            .arg(self.directory.join("store.db"))
-            .output()
-            .expect("python3 runs");
-        let mark = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        assert_eq!(mark.len(), 8, "{}", String::from_utf8_lossy(&output.stderr));
-        mark
+        let identity = std::fs::read_to_string(self.directory.join("identity.json")).expect("an identity");
+        let identity: Value = serde_json::from_str(&identity).expect("JSON");
+        identity["id"].as_str().expect("an id")[..8].to_owned()
     }
 
     /// Runs the program's own command line against this installation.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         Command::new(PROGRAM)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(arguments)
             .arg("--data-dir")
             .arg(&self.directory)
@@ -456,6 +480,17 @@ fn parent(pid: u32) -> u32 {
 pub fn kill(pid: u32, signal: i32) {
     let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().expect("kill runs");
     assert!(status.success(), "kill -{signal} {pid}");
+}
+
+/// What is done to a cluster in this state, now and then: method and end of the path.
+pub fn something_for(shown: &Value) -> Option<(&'static str, &'static str)> {
+    match (shown["state"].as_str(), rand() % 4) {
+        (Some("RUNNING"), 0) => Some(("POST", "/stop")),
+        (Some("RUNNING"), 1) => Some(("POST", "/restart")),
+        (Some("STOPPED"), 0 | 1) => Some(("POST", "/start")),
+        (Some("RUNNING" | "STOPPED" | "FAILED"), 2) => Some(("DELETE", "")),
+        _ => None,
+    }
 }
 
 /// A pseudo-random number; which one does not matter.

@@ -1,0 +1,185 @@
+//! Bringing back a lost store from the manifests beside the databases. What the store has already stays as it is.
+
+use crate::first_start;
+use anyhow::Result;
+use moorage_domain::cluster::Wish;
+use moorage_domain::{ClusterId, InstanceId, Problem, ProblemCode, Timestamp};
+use moorage_host_local::Kept;
+use moorage_operations::manifest::Manifest;
+use moorage_store::{Clusters, Secrets, Store, StoreAddress, StoredRow, StoredValue, UnitOfWork};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Rebuilt {
+    /// Clusters that are in the store again.
+    pub brought_back: usize,
+    /// Clusters that were in it.
+    pub known_already: usize,
+    /// One line per thing that a person should know.
+    pub lines: Vec<String>,
+}
+
+/// Brings back what is missing, all of it or nothing.
+pub async fn run(directory: &Path, address: &StoreAddress, now: Timestamp) -> Result<Rebuilt> {
+    let kept = Kept::read(directory)?;
+    let people = people(&kept, directory)?;
+    let store = first_start::open_store(address).await?;
+    let rebuilt = fill(&store, &kept, people).await;
+    store.close().await;
+    let rebuilt = rebuilt?;
+    // Opened as a server does: the key is tried, and this machine is known.
+    first_start::open(directory, address, now).await?.store.close().await;
+    Ok(rebuilt)
+}
+
+fn people(kept: &Kept, directory: &Path) -> Result<Manifest, Problem> {
+    let unusable = |why: String| {
+        Problem::new(ProblemCode::DataDirectoryUnusable, format!("{} cannot be used to rebuild the store.", directory.display()))
+            .detail(why)
+            .hint("Restore a backup of the store instead (`moorage store restore`), then rebuild what it does not know.")
+    };
+    let text = kept.manifests.iter().find(|(of, _)| of.is_none()).map(|(_, text)| text);
+    let text = text.ok_or_else(|| unusable("The installation's manifest is missing.".to_owned()))?;
+    Manifest::parse(text).map_err(|error| unusable(format!("The installation's manifest: {error}.")))
+}
+
+async fn fill(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
+    let mut rebuilt = Rebuilt::default();
+    let mut uow = store.begin().await?;
+    // With people in the store, it was restored: who left since is not let in again.
+    if uow.fact("installation").await?.is_none() {
+        for row in &people.rows {
+            uow.insert_row(row).await?;
+        }
+    }
+    let mut seen = BTreeSet::new();
+    let mut hosts = BTreeSet::new();
+    for (instance, text) in kept.manifests.iter().filter_map(|(of, text)| of.as_ref().map(|instance| (instance, text))) {
+        let manifest = match Manifest::parse(text) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                rebuilt.lines.push(format!("instance {instance}: its manifest cannot be used, {error}; its files are left alone"));
+                continue;
+            }
+        };
+        cluster(&mut uow, kept, manifest.rows, &mut seen, &mut hosts, &mut rebuilt).await?;
+    }
+    for instance in without_manifest(kept) {
+        rebuilt.lines.push(format!("instance {instance}: it was never finished, or has no manifest; its files are left alone"));
+    }
+    for host in hosts {
+        uow.project_states(&moorage_domain::HostId::parse(&host)?).await?;
+    }
+    uow.commit().await?;
+    Ok(rebuilt)
+}
+
+async fn cluster(
+    uow: &mut UnitOfWork,
+    kept: &Kept,
+    rows: Vec<StoredRow>,
+    seen: &mut BTreeSet<ClusterId>,
+    hosts: &mut BTreeSet<String>,
+    rebuilt: &mut Rebuilt,
+) -> Result<()> {
+    let own = rows.iter().find(|row| row.table == "cluster");
+    let Some((own, id)) = own.and_then(|row| Some((row, ClusterId::parse(row.text("id")?).ok()?))) else {
+        rebuilt.lines.push("a manifest names no cluster; it is left out".to_owned());
+        return Ok(());
+    };
+    if !seen.insert(id.clone()) {
+        return Ok(());
+    }
+    let name = own.text("name").unwrap_or_default().to_owned();
+    if uow.is_cluster_known(&id).await? {
+        rebuilt.known_already += 1;
+        return Ok(());
+    }
+    if let Some(project) = own.text("project_id").and_then(|id| moorage_domain::ProjectId::parse(id).ok())
+        && uow.cluster_named(&project, &name).await?.is_some()
+    {
+        rebuilt.lines.push(format!("{name} ({id}): another database has its name by now; its files are left alone"));
+        return Ok(());
+    }
+    hosts.extend(own.text("host_id").map(str::to_owned));
+    for mut row in rows {
+        if row.table == "cluster" {
+            let term = row.number("term").unwrap_or(0).max(kept.terms.get(&id).map_or(0, |term| i64::try_from(*term).unwrap_or(i64::MAX)));
+            row.set("term", StoredValue::Number(term));
+            if row.text("wish") == Some(Wish::Gone.as_str()) {
+                row.set("wish", StoredValue::Text(Wish::Stop.as_str().into()));
+                rebuilt.lines.push(format!("{name}: it was being deleted; delete it again if that is still meant"));
+            }
+        }
+        uow.insert_row(&row).await?;
+    }
+    rebuilt.brought_back += 1;
+    rebuilt.lines.push(format!("{name} ({id}) is back"));
+    Ok(())
+}
+
+fn without_manifest(kept: &Kept) -> Vec<&InstanceId> {
+    let with: BTreeSet<_> = kept.manifests.iter().filter_map(|(of, _)| of.as_ref()).collect();
+    kept.instances.iter().filter(|instance| !with.contains(instance)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use moorage_store::Transfer;
+    use moorage_testkit::{TestStore, a_cluster};
+
+    async fn manifests_of(store: &TestStore, change: impl Fn(&mut StoredRow)) -> Kept {
+        let mut look = store.store().look().await.expect("a look");
+        let text = |rows: Vec<StoredRow>| {
+            let rows: Vec<_> = rows
+                .into_iter()
+                .map(|mut row| {
+                    change(&mut row);
+                    row
+                })
+                .collect();
+            serde_json::json!({"version": 1, "schema": moorage_store::SCHEMA_VERSION, "rows": rows}).to_string()
+        };
+        let people = text(look.rows_of_people().await.expect("rows"));
+        let cluster = text(look.rows_of_cluster(&a_cluster(1).id).await.expect("rows"));
+        Kept {
+            instances: vec![InstanceId::from_bits(1), InstanceId::from_bits(2)],
+            manifests: vec![(None, people), (Some(InstanceId::from_bits(1)), cluster)],
+            terms: [(a_cluster(1).id, 7)].into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_being_deleted_comes_back_stopped_in_the_highest_term_its_host_has_seen() {
+        let (lost, found) = (TestStore::open().await, TestStore::open().await);
+        lost.insert(&a_cluster(1)).await;
+        let kept = manifests_of(&lost, |row| {
+            if row.table == "cluster" {
+                row.set("wish", StoredValue::Text("gone".into()));
+            }
+        })
+        .await;
+        let people = people(&kept, Path::new("/d")).expect("people");
+        let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+        assert_eq!((rebuilt.brought_back, rebuilt.known_already), (1, 0));
+        assert!(rebuilt.lines.iter().any(|line| line.contains("delete it again")), "{:?}", rebuilt.lines);
+        assert!(rebuilt.lines.iter().any(|line| line.contains("never finished")), "{:?}", rebuilt.lines);
+        let back = found.store().look().await.expect("a look").cluster(&a_cluster(1).id).await.expect("read").expect("there");
+        assert_eq!((back.wish, back.term), (Wish::Stop, 7));
+    }
+
+    #[tokio::test]
+    async fn a_manifest_of_another_version_is_told_and_left_alone() {
+        let (lost, found) = (TestStore::open().await, TestStore::open().await);
+        lost.insert(&a_cluster(1)).await;
+        let mut kept = manifests_of(&lost, |_| {}).await;
+        let people = people(&kept, Path::new("/d")).expect("people");
+        kept.manifests[1].1 = kept.manifests[1].1.replace("\"version\":1", "\"version\":9");
+        let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+        assert_eq!(rebuilt.brought_back, 0);
+        assert!(rebuilt.lines[0].contains("another version"), "{:?}", rebuilt.lines);
+    }
+}
