@@ -15,7 +15,7 @@ import time
 import scpv2
 
 DEADLINE = float(os.environ.get("MOORAGE_VENDOR_DEADLINE", "120"))
-IN_TRANSIT = {"CREATING", "STARTING", "STOPPING", "RESTARTING", "EDITING", "TERMINATING"}
+IN_TRANSIT = {"CREATING", "SYNCHRONIZING", "STARTING", "STOPPING", "RESTARTING", "EDITING", "TERMINATING"}
 
 
 class Report:
@@ -68,6 +68,8 @@ class Service:
         self.versions = session.client(f"{engine}_engine_version")
         self.types = session.client(f"{engine}_server_type")
         self.requests = session.client(f"{engine}_request")
+        self.groups = session.client(f"{engine}_parameter_group")
+        self.parameters = session.client(f"{engine}_parameter")
 
     def check(self, what, ok, seen=None):
         return self.report.check(f"{self.engine}: {what}", ok, seen)
@@ -176,6 +178,7 @@ class Service:
         self.wait_for_request("create", request)
         self.check_shown(shown, body)
         self.check_lists(cluster, name)
+        self.check_parameters(cluster)
         for verb, during, after in [("stop", "STOPPING", "STOPPED"), ("start", "STARTING", "RUNNING"), ("restart", "RESTARTING", "RUNNING")]:
             self.change(cluster, verb, during, after)
         self.edit_rules(cluster)
@@ -197,6 +200,29 @@ class Service:
             self.check("the endpoint accepts connections", True)
         except OSError as error:
             self.check("the endpoint accepts connections", False, error)
+
+    def check_parameters(self, cluster):
+        groups = self.groups.list_parameter_groups()
+        self.check("there is one parameter group", len(groups["contents"]) == 1, groups)
+        group = groups["contents"][0]["id"]
+        page = self.parameters.list_parameters(dbaas_parameter_group_id=group, size=5, page=1)
+        names = [row["name"] for row in page["contents"]]
+        self.check("parameters come in pages by name", len(names) == 5 and names == sorted(names) and page["count"] > 100, page)
+        values = self.clusters.list_parameter_values(cluster_id=cluster)
+        connections = [row for row in values["contents"] if row["name"] == "max_connections"]
+        self.check("what is applied is shown", connections and int(connections[0]["applied_value"]) >= 100, connections)
+        known = {row["name"] for row in values["contents"]}
+        described = set()
+        for number in range(page["count"] // 200 + 1):
+            part = self.parameters.list_parameters(dbaas_parameter_group_id=group, size=200, page=number)
+            described |= {row["name"] for row in part["contents"]}
+        self.check("every applied parameter is in the group", not known - described, sorted(known - described))
+        self.check("the group has hardly more than is applied", len(described - known) < 20, sorted(described - known))
+        for verb in ("synchronize_cluster_state", "synchronize_parameter_values"):
+            answer = getattr(self.clusters, verb)(cluster_id=cluster)
+            self.right_after(verb, cluster, answer["request_id"], "SYNCHRONIZING", "RUNNING")
+            until(verb, lambda: self.state(cluster), lambda s: s not in IN_TRANSIT)
+            self.wait_for_request(verb, answer["request_id"])
 
     def check_lists(self, cluster, name):
         page = self.clusters.list_clusters(size=20, page=0, sort="name:asc")

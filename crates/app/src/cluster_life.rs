@@ -10,7 +10,7 @@ use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{OperationId, Problem, ProblemCode, SecretId, allow_list};
 use moorage_durable::Operation;
-use moorage_operations::{restart, set_allow_list, set_maintenance, start, stop, terminate};
+use moorage_operations::{restart, set_allow_list, set_maintenance, start, stop, synchronize_parameters, synchronize_state, terminate};
 use moorage_store::{NewOperation, Operations, Submitted, UnitOfWork, Write};
 
 impl App {
@@ -70,6 +70,18 @@ impl App {
         let allowed = [ServiceState::Running, ServiceState::Stopped];
         let request = |_: &Cluster| Ok((set_maintenance::Request { window }, None));
         self.change::<set_maintenance::SetMaintenance>(actor, cluster, &allowed, request).await
+    }
+
+    /// Looks at what a cluster is doing, now.
+    pub async fn synchronize_state(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
+        let allowed = [ServiceState::Running, ServiceState::Stopped, ServiceState::Error, ServiceState::Unknown, ServiceState::Restarting];
+        self.change::<synchronize_state::SynchronizeState>(actor, cluster, &allowed, |_| Ok((synchronize_state::Request {}, None))).await
+    }
+
+    /// Reads anew what a running cluster's engine applies.
+    pub async fn synchronize_parameters(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
+        let request = |_: &Cluster| Ok((synchronize_parameters::Request {}, None));
+        self.change::<synchronize_parameters::SynchronizeParameters>(actor, cluster, &[ServiceState::Running], request).await
     }
 
     /// The one way from a request to an operation: the state is checked, the wish changed, the operation submitted and the

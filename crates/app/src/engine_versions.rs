@@ -11,8 +11,12 @@ use std::sync::Arc;
 
 /// The identifier of an engine version: 32 hexadecimal digits, the same on every installation.
 pub fn engine_version_id(engine: EngineName, version: &Version) -> String {
-    let digest = Sha256::digest(format!("{engine}@{version}"));
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    digest_id(&format!("{engine}@{version}"))
+}
+
+/// An identifier that follows from a name.
+pub(crate) fn digest_id(name: &str) -> String {
+    Sha256::digest(name).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl App {

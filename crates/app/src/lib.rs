@@ -13,6 +13,7 @@ mod engine_versions;
 mod logins;
 mod metrics;
 mod operations;
+mod parameters;
 mod problem;
 mod projects;
 mod users;
@@ -27,6 +28,7 @@ pub use metrics::{ClusterFigures, Metrics};
 pub use moorage_engine::Fact;
 pub use moorage_host::Abilities;
 pub use moorage_store::ClusterSort;
+pub use parameters::{ParameterGroup, parameter_id};
 pub use users::{ChangeUser, CreateUser};
 pub use view::*;
 
@@ -44,6 +46,7 @@ use std::sync::Arc;
 pub struct App {
     pub(crate) parts: Arc<Parts>,
     pub(crate) logins: Arc<Logins>,
+    pub(crate) catalogues: Arc<parameters::Catalogues>,
 }
 
 /// The app's parts.
@@ -67,7 +70,7 @@ pub struct Parts {
 impl App {
     /// The app over its parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), logins: Arc::new(Logins::new()) }
+        Self { parts: Arc::new(parts), logins: Arc::new(Logins::new()), catalogues: Arc::default() }
     }
     /// What this host can enforce.
     pub fn abilities(&self) -> Abilities {

@@ -7,6 +7,7 @@ use crate::create::{self, Create};
 use crate::failure::Failure;
 use crate::operation;
 use crate::options::{Output, Waiting};
+use crate::parameter;
 use crate::password;
 use crate::reply::{Cluster, read};
 use crate::server::{Server, segment, strange};
@@ -34,6 +35,8 @@ pub enum ClusterCommand {
     Change(ChangeCluster),
     /// Gives the owner of the database another password
     Password(OwnerPassword),
+    /// Shows which parameters the engine applies
+    Parameters(Parameters),
     /// Prints the end of the engine's log
     Logs(Logs),
 }
@@ -121,6 +124,16 @@ pub struct Logs {
     bytes: u64,
 }
 
+/// Which parameters.
+#[derive(Debug, Args)]
+pub struct Parameters {
+    /// Name or identifier of the cluster
+    cluster: String,
+    /// Only those whose name contains this
+    #[arg(long)]
+    name: Option<String>,
+}
+
 /// Carries out a cluster command.
 pub async fn carry_out(command: ClusterCommand, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
     match command {
@@ -139,6 +152,7 @@ pub async fn carry_out(command: ClusterCommand, server: &Server, output: Output,
             show(&server.patch(&format!("/clusters/{}", segment(&change.cluster)), &body).await?, output, talk)
         }
         ClusterCommand::Password(change) => set_owner_password(&change, server, output, talk).await,
+        ClusterCommand::Parameters(wanted) => parameter::applied(server, &wanted.cluster, wanted.name.as_deref(), output, talk).await,
         ClusterCommand::Logs(logs) => {
             let text = server.get_text(&format!("/clusters/{}/logs?bytes={}", segment(&logs.cluster), logs.bytes)).await?;
             if text.is_empty() { Ok(()) } else { talk.data(text.trim_end_matches('\n')) }

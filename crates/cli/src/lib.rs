@@ -7,6 +7,7 @@ mod create;
 mod failure;
 mod operation;
 mod options;
+mod parameter;
 mod password;
 mod people;
 mod reply;
@@ -27,6 +28,8 @@ use talk::Talk;
 pub enum ClientCommand {
     /// Creates, lists, shows, starts, stops, restarts and terminates clusters
     Cluster(ClientArguments<cluster::ClusterCommand>),
+    /// Lists and shows the parameters that engines have
+    ParameterGroup(ClientArguments<parameter::ParameterGroupCommand>),
     /// Lists and shows operations, and decides about those that wait for an operator
     Operation(ClientArguments<operation::OperationCommand>),
     /// Lists, makes, changes and removes the people and programs that sign in
@@ -84,6 +87,9 @@ pub async fn run(command: ClientCommand) -> ExitCode {
 
 async fn carry_out(command: ClientCommand, talk: &mut Talk) -> Result<(), Failure> {
     match command {
+        ClientCommand::ParameterGroup(ClientArguments { options, command }) => {
+            parameter::carry_out(command, &Server::reach(&options)?, options.output, talk).await
+        }
         ClientCommand::Cluster(ClientArguments { options, command }) => {
             cluster::carry_out(command, &Server::reach(&options)?, options.output, talk).await
         }

@@ -65,6 +65,25 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Takes in what the host says of the process; the reason of a restart that nobody asked for and that was not counted yet.
+    pub fn note_process(&mut self, process: ProcessState) -> Option<String> {
+        let mut restarted = None;
+        if let ProcessState::Running { incarnation, last_exit: Some(exit), .. } = &process {
+            let known = match &self.process {
+                ProcessState::Running { incarnation, .. } => *incarnation,
+                _ => incarnation.saturating_sub(1),
+            };
+            if *incarnation > known {
+                self.restarts += incarnation - known;
+                let hung = self.last_restart_reason.take().filter(|reason| reason.starts_with("hung") && exit.signal == Some(9));
+                let reason = hung.unwrap_or_else(|| exit.describe());
+                self.last_restart_reason = Some(reason.clone());
+                restarted = Some(reason);
+            }
+        }
+        self.process = process;
+        restarted
+    }
     /// Its process runs, but this incarnation has never answered: it is starting up or recovering, however long that takes.
     pub fn recovering(&self) -> bool {
         matches!(self.process, ProcessState::Running { incarnation, .. } if self.answered != Some(incarnation))

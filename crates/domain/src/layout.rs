@@ -70,6 +70,15 @@ pub struct ProcessLayout {
     pub log: PathBuf,
 }
 
+/// A program of an installed engine version that says something about itself and ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Program {
+    /// What to run.
+    pub argv: Vec<String>,
+    /// Its whole environment.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigFile {

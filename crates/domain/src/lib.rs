@@ -10,6 +10,7 @@ pub mod id;
 pub mod instance;
 pub mod layout;
 pub mod operation;
+pub mod parameter;
 pub mod parameters;
 pub mod problem;
 pub mod secret;

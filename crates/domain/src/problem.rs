@@ -64,6 +64,7 @@ codes! {
     CredentialNotFound "credential-not-found" NotFound,
     EngineVersionUnknown "engine-version-unknown" NotFound,
     EngineVersionNotInstalled "engine-version-not-installed" Invalid,
+    ParameterGroupNotFound "parameter-group-not-found" NotFound,
     ServerTypeUnknown "server-type-unknown" Invalid,
     SubnetUnknown "subnet-unknown" Invalid,
     NameTaken "name-taken" Conflict,

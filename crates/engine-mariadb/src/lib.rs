@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, TemplateSpec};
+use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, Program, TemplateSpec};
+use moorage_domain::parameter::Parameter;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_engine::{Engine, EngineError, EngineSession, Fact, Package};
@@ -17,6 +18,7 @@ mod facts;
 mod last_words;
 mod layout;
 mod packages;
+mod parameters;
 mod programs;
 mod quote;
 mod session;
@@ -69,6 +71,14 @@ impl Engine for MariaDb {
     }
     fn template(&self, installation: &Installation, administrator: &str) -> TemplateSpec {
         template::template(installation, administrator)
+    }
+    fn catalogue(&self, installation: &Installation) -> Program {
+        let server = programs::server(&installation.prefix).to_string_lossy().into_owned();
+        let argv = [server.as_str(), "--no-defaults", "--verbose", "--help"].map(String::from).to_vec();
+        Program { argv, environment: programs::environment(installation) }
+    }
+    fn read_catalogue(&self, output: &str) -> Vec<Parameter> {
+        parameters::described(output)
     }
     fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         layout::layout(spec, place)

@@ -2,11 +2,13 @@
 
 use crate::character_set;
 use crate::database::{self, Wanted};
+use crate::parameters;
 use crate::quote::{SQL_MODE, identifier, literal, pattern};
 use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
+use moorage_domain::parameter::Parameter;
 use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
@@ -147,6 +149,13 @@ impl EngineSession for Session {
         }
         let statement = format!("{SQL_MODE};ALTER USER {}@'%' IDENTIFIED BY PASSWORD {}", literal(owner), literal(&verifier.0));
         within(STATEMENT_LIMIT, self.connection.query_drop(statement)).await
+    }
+
+    async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError> {
+        let rows: Vec<parameters::AppliedRow> = within(STATEMENT_LIMIT, self.connection.query(parameters::APPLIED)).await?;
+        let mut parameters: Vec<_> = rows.into_iter().filter_map(parameters::applied).collect();
+        parameters.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(parameters)
     }
 
     async fn observe(&mut self) -> Result<EngineFacts, EngineError> {

@@ -5,7 +5,8 @@ use moorage_domain::Problem;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, TemplateSpec};
+use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, Program, TemplateSpec};
+use moorage_domain::parameter::Parameter;
 use moorage_domain::secret::Verifier;
 use moorage_engine::{Engine, EngineError, EngineSession, Fact, Package};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ mod facts;
 mod last_words;
 mod layout;
 mod packages;
+mod parameters;
 mod programs;
 mod quote;
 mod session;
@@ -68,6 +70,13 @@ impl Engine for PostgreSql {
     }
     fn template(&self, installation: &Installation, _administrator: &str) -> TemplateSpec {
         template::template(installation)
+    }
+    fn catalogue(&self, installation: &Installation) -> Program {
+        let argv = vec![programs::program(installation, "postgres"), String::from("--describe-config")];
+        Program { argv, environment: programs::environment(installation) }
+    }
+    fn read_catalogue(&self, output: &str) -> Vec<Parameter> {
+        parameters::described(output)
     }
     fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         layout::layout(spec, place)

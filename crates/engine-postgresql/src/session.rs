@@ -1,6 +1,7 @@
 //! Administrative conversations with a running instance over its Unix socket.
 
 use crate::database::{self, Wanted};
+use crate::parameters;
 use crate::quote::{identifier, literal};
 use crate::settings::ADMINISTRATOR;
 use crate::template::READY_DATABASE;
@@ -8,6 +9,7 @@ use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
+use moorage_domain::parameter::Parameter;
 use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
@@ -238,6 +240,12 @@ impl EngineSession for Session {
             return Err(EngineError { problem: Problem::internal(), passing: false, cause: None });
         }
         self.rows(&format!("ALTER ROLE {} PASSWORD {}", identifier(owner), literal(&verifier.0))).await.map(drop)
+    }
+
+    async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError> {
+        let mut parameters: Vec<_> = self.rows(parameters::APPLIED).await?.iter().filter_map(parameters::applied).collect();
+        parameters.sort_by(parameters::by_name);
+        Ok(parameters)
     }
 
     async fn observe(&mut self) -> Result<EngineFacts, EngineError> {

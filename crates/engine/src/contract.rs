@@ -81,6 +81,7 @@ pub async fn all(engine: &dyn Engine, runner: &mut dyn Runner) {
     let mut session = connect(engine, runner, &spec, &layout).await;
     assert_eq!(probe(engine, &spec, &layout).await, Probe::Answered);
     databases_are_made_once(engine, session.as_mut(), &spec).await;
+    parameters_are_what_is_applied(session.as_mut()).await;
     drop(session);
 
     assert!(runner.stop().await, "a clean stop takes less than the grace of its plan:\n{}", runner.log().await);
@@ -189,6 +190,16 @@ fn layouts_are_well_formed(engine: &dyn Engine, spec: &InstanceSpec, place: &Pla
     for file in &layout.files {
         assert!(!file.name.contains('/') && !file.name.starts_with('.'), "{}", file.name);
     }
+}
+
+async fn parameters_are_what_is_applied(session: &mut dyn EngineSession) {
+    let parameters = session.parameters().await.expect("parameters");
+    let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let sorted = names.windows(2).all(|pair| pair[0].to_ascii_lowercase() < pair[1].to_ascii_lowercase());
+    assert!(sorted, "by name, each once: {names:?}");
+    let connections = parameters.iter().find(|parameter| parameter.name == "max_connections").expect("every engine has it");
+    assert!(!connections.modifiable && connections.applied_value.is_some() && connections.allowed_values.is_some(), "{connections:?}");
+    assert!(parameters.iter().any(|parameter| parameter.modifiable), "some are the user's");
 }
 
 async fn databases_are_made_once(engine: &dyn Engine, session: &mut dyn EngineSession, spec: &InstanceSpec) {

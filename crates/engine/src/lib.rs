@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, TemplateSpec};
+use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, Program, TemplateSpec};
+use moorage_domain::parameter::Parameter;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
 use std::path::{Path, PathBuf};
@@ -86,6 +87,10 @@ pub trait Engine: Send + Sync {
     fn check_database(&self, database: &DatabaseSpec) -> Result<(), Problem>;
     /// How an empty data directory is made. `administrator` is the operating-system account that will administer it.
     fn template(&self, installation: &Installation, administrator: &str) -> TemplateSpec;
+    /// What to run to learn which parameters a version has.
+    fn catalogue(&self, installation: &Installation) -> Program;
+    /// Reads what that program says: parameters by name, with their defaults.
+    fn read_catalogue(&self, output: &str) -> Vec<Parameter>;
     /// The process of one instance.
     fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout;
     /// Turns a password into what the engine keeps of it. `salt` is fresh random bytes.
@@ -112,6 +117,8 @@ pub trait EngineSession: Send {
     /// Makes sure the owner account, which exists, logs in with what has this verifier. Nothing else of it changes, and who is
     /// logged in stays so.
     async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError>;
+    /// The parameters of the running engine by name, with the values it really applies.
+    async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError>;
     /// What the engine says of itself.
     async fn observe(&mut self) -> Result<EngineFacts, EngineError>;
 }

@@ -8,6 +8,7 @@ use crate::instances;
 use crate::machine::{LocalHostOptions, Machine};
 use crate::manifests;
 use crate::problems::{Doing, blocking, until_done};
+use crate::programs;
 use crate::shim::protocol::{ShimDirectory, Want};
 use crate::shims::Shims;
 use crate::terms::Terms;
@@ -17,7 +18,7 @@ use futures::stream::BoxStream;
 use moorage_domain::endpoint_file::{EndpointStatus, GatewayAnswer, GatewayAsk};
 use moorage_domain::engine::Installation;
 use moorage_domain::instance::ProcessState;
-use moorage_domain::layout::{Place, TemplateSpec};
+use moorage_domain::layout::{Place, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{
     Abilities, Change, EndpointState, EndpointWish, Host, HostError, HostResult, Inventory, ProcessWish, StopState, Traffic, VolumeState,
@@ -463,6 +464,10 @@ impl Host for LocalHost {
             Ok(inventory)
         })
         .await
+    }
+
+    async fn output_of(&self, program: &Program) -> HostResult<String> {
+        programs::output_of(program, self.machine.job_account).await
     }
 
     async fn ensure_manifest(&self, of: Option<&InstanceId>, text: &str) -> HostResult<()> {

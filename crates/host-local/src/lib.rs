@@ -16,6 +16,7 @@ mod instances;
 mod machine;
 mod manifests;
 mod problems;
+mod programs;
 pub mod shim;
 mod shims;
 mod stop;

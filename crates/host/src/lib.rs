@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use moorage_domain::engine::{EngineName, Installation};
 use moorage_domain::instance::ProcessState;
-use moorage_domain::layout::{Place, ProcessLayout, TemplateSpec};
+use moorage_domain::layout::{Place, ProcessLayout, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -244,6 +244,9 @@ pub trait Host: Send + Sync {
     async fn ensure_endpoint_absent(&self, cluster: &ClusterId) -> HostResult<()>;
     /// Everything that carries our mark.
     async fn inventory(&self) -> HostResult<Inventory>;
+    /// What a program of an installed engine version says of itself, run without any privilege and ended after half a minute; at most
+    /// 4 MiB of it.
+    async fn output_of(&self, program: &Program) -> HostResult<String>;
     /// Makes sure a document is kept durably beside an instance's volume, from which a lost store can be rebuilt; without an instance,
     /// one of the installation itself. It goes with the instance.
     async fn ensure_manifest(&self, of: Option<&InstanceId>, text: &str) -> HostResult<()>;

@@ -15,6 +15,8 @@ pub mod set_maintenance;
 pub mod set_owner_password;
 pub mod start;
 pub mod stop;
+pub mod synchronize_parameters;
+pub mod synchronize_state;
 pub mod terminate;
 pub mod world;
 
@@ -34,5 +36,7 @@ pub fn all() -> Registry<World> {
         .with(set_allow_list::SetAllowList)
         .with(set_maintenance::SetMaintenance)
         .with(set_owner_password::SetOwnerPassword)
+        .with(synchronize_state::SynchronizeState)
+        .with(synchronize_parameters::SynchronizeParameters)
         .with(renew_certificate::RenewCertificate)
 }

@@ -4,6 +4,7 @@ use crate::world::{Chain, Loaded, World, engine_failed, host_failed};
 use moorage_domain::cluster::Cluster;
 use moorage_domain::instance::{Instance, Observed, ProcessExit, ProcessState};
 use moorage_domain::layout::{InstanceSpec, ProcessLayout};
+use moorage_domain::parameter::Parameter;
 use moorage_domain::server_type::ServerType;
 use moorage_domain::{Problem, ProblemCode, Timestamp, allow_list};
 use moorage_durable::StepError;
@@ -98,6 +99,14 @@ pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp, waited: D
         }
         tokio::time::sleep(pause_after(waited + begun.elapsed())).await;
     }
+}
+
+/// What the engine of a running instance applies.
+pub async fn parameters(world: &World, loaded: &Loaded) -> Result<Vec<Parameter>, StepError> {
+    let (layout, _) = describe(world, &loaded.cluster, loaded.instance()?).await?;
+    let engine = world.engine(loaded.cluster.engine)?;
+    let mut session = engine.connect(&layout.socket, &world.host.administrator()).await.map_err(engine_failed)?;
+    session.parameters().await.map_err(engine_failed)
 }
 
 /// How long an engine is left alone before it is asked again. A small one starts within a tenth of a second, and every wait is

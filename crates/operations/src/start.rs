@@ -5,6 +5,7 @@ use crate::stop;
 use crate::world::{World, insist};
 use async_trait::async_trait;
 use moorage_domain::cluster::Wish;
+use moorage_domain::parameter::AppliedParameters;
 use moorage_domain::{Problem, ProblemCode, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::Write;
@@ -151,11 +152,18 @@ pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepErro
 async fn lead_to_instance(context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance, context.now()).await?;
+    let lead = serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance, context.now());
+    let (led, applied) = tokio::join!(lead, serving::parameters(world, &loaded));
+    led?;
     let instance = loaded.instance()?;
     let observed = serving::observed_running(world, instance).await;
     let id = instance.id.clone();
     context.write(Write::Observed(id, observed));
+    // A service to those who look; one that could not be had stays as it was last read.
+    if let Ok(parameters) = applied {
+        let applied = AppliedParameters { read_at: context.now(), parameters };
+        context.write(Write::Parameters(context.cluster_id().clone(), applied));
+    }
     Ok(())
 }
 

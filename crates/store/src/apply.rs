@@ -4,6 +4,7 @@ use crate::{StoreResult, UnitOfWork};
 use moorage_domain::cluster::{ClusterSpec, Wish};
 use moorage_domain::engine::Version;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
+use moorage_domain::parameter::AppliedParameters;
 use moorage_domain::{ClusterId, HostId, InstanceId, Timestamp};
 
 /// One change of domain rows.
@@ -25,6 +26,8 @@ pub enum Write {
     Version(ClusterId, Version),
     /// A changed specification.
     Spec(ClusterId, Box<ClusterSpec>),
+    /// What a cluster's engine applies.
+    Parameters(ClusterId, AppliedParameters),
     /// A cluster's creation failed for good.
     CreationFailed(ClusterId, String),
     /// A cluster is gone; its name is free again.
@@ -45,8 +48,12 @@ impl UnitOfWork {
             Write::Term(cluster, term) => self.raise_term(cluster, *term).await,
             Write::Version(cluster, version) => self.set_version(cluster, version, now).await,
             Write::Spec(cluster, spec) => self.set_spec(cluster, spec, now).await,
+            Write::Parameters(cluster, applied) => self.put_parameters(cluster, applied).await,
             Write::CreationFailed(cluster, why) => self.set_creation_failed(cluster, why, now).await,
-            Write::Gone(cluster) => self.set_gone(cluster, now).await,
+            Write::Gone(cluster) => {
+                self.remove_parameters(cluster).await?;
+                self.set_gone(cluster, now).await
+            }
             Write::Observed(instance, observed) => self.observe_instance(instance, observed, now).await,
         }
     }

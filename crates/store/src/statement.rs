@@ -21,6 +21,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::instance::STATEMENTS,
         crate::lease::STATEMENTS,
         crate::operation::STATEMENTS,
+        crate::parameter::STATEMENTS,
         crate::project::STATEMENTS,
         crate::secret::STATEMENTS,
     ]

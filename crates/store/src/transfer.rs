@@ -22,6 +22,7 @@ pub const TABLES: &[&str] = &[
     "cluster",
     "instance",
     "endpoint",
+    "applied_parameters",
     "operation",
     "operation_event",
     "cluster_lock",

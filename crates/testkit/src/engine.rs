@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::layout::{ConfigFile, InstanceSpec, JobStep, Place, ProcessLayout, StopPlan, TemplateSpec};
+use moorage_domain::layout::{ConfigFile, InstanceSpec, JobStep, Place, ProcessLayout, Program, StopPlan, TemplateSpec};
+use moorage_domain::parameter::{Parameter, ParameterType};
 use moorage_domain::parameters::{is_reserved_account, is_reserved_database};
 use moorage_domain::secret::Verifier;
 use moorage_domain::{InstanceId, Problem, ProblemCode};
@@ -46,6 +47,22 @@ fn fault(verb: &'static str) -> impl Fn(bool) -> EngineError {
 
 fn plain(name: &str) -> bool {
     !name.is_empty() && name.len() <= 63 && !name.chars().any(char::is_control)
+}
+
+/// A parameter like any other.
+fn a_parameter(name: &str) -> Parameter {
+    Parameter {
+        name: name.into(),
+        data_type: ParameterType::Integer,
+        unit: None,
+        default_value: Some("1".into()),
+        allowed_values: Some("1-9".into()),
+        needs_restart: name == "max_connections",
+        modifiable: name != "max_connections",
+        description: Some(format!("What {name} is for.")),
+        applied_value: Some("2".into()),
+        pending_restart: false,
+    }
 }
 
 #[async_trait]
@@ -113,6 +130,15 @@ impl Engine for FakeEngine {
             make: vec![JobStep::Write { path: path.clone(), contents: "0".repeat(16) }],
             personalise: vec![JobStep::Randomise { path, offset: 0, length: 8 }],
         }
+    }
+    fn catalogue(&self, installation: &Installation) -> Program {
+        let major = installation.version.major(self.name);
+        let argv = vec![self.server_binary(&installation.prefix, &major).display().to_string(), "--catalogue".into()];
+        Program { argv, environment: Vec::new() }
+    }
+    fn read_catalogue(&self, output: &str) -> Vec<Parameter> {
+        let named = |name: &str| Parameter { applied_value: None, ..a_parameter(name) };
+        output.lines().map(named).collect()
     }
     fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         let major = spec.installation.version.major(self.name);
@@ -208,6 +234,13 @@ impl EngineSession for FakeSession {
             Ok(())
         };
         self.engine.machine.call(verb, change, fault(verb))
+    }
+    async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError> {
+        let read = || {
+            self.alive()?;
+            Ok(vec![a_parameter("max_connections"), a_parameter("work_mem")])
+        };
+        self.engine.machine.call("parameters", read, fault("parameters"))
     }
     async fn observe(&mut self) -> Result<EngineFacts, EngineError> {
         let look = || {

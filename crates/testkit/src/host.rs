@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use moorage_domain::engine::{EngineName, Installation, Version};
 use moorage_domain::instance::ProcessState;
-use moorage_domain::layout::{Place, TemplateSpec};
+use moorage_domain::layout::{Place, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{
     Abilities, Change, EndpointState, EndpointWish, Host, HostResult, Inventory, ProcessWish, StopState, Traffic, VolumeState, VolumeWish,
@@ -243,6 +243,9 @@ impl Host for FakeHost {
             instances.extend(parts.processes.iter().map(|(instance, process)| (instance.clone(), process.state.clone())));
             Ok(Inventory { instances, endpoints: parts.endpoints.keys().cloned().collect(), terms: parts.terms.clone() })
         })
+    }
+    async fn output_of(&self, _program: &Program) -> HostResult<String> {
+        self.call("output_of", || Ok("max_connections\nwork_mem\n".to_owned()))
     }
     async fn ensure_manifest(&self, of: Option<&InstanceId>, text: &str) -> HostResult<()> {
         self.call("ensure_manifest", || {

@@ -12,7 +12,7 @@ use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
 use moorage_operations::{
     World, owner, provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, start, stop,
-    terminate,
+    synchronize_parameters, synchronize_state, terminate,
 };
 use moorage_secrets::{CertificateAuthority, MasterKey};
 use moorage_store::{Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
@@ -256,6 +256,12 @@ cases! {
         set_maintenance::Request { window: None }, Some(ServiceState::Stopped), Some(ServiceState::Stopped);
     set_owner_password_ SetOwnerPassword: set_owner_password::SetOwnerPassword => set_owner_password::SetOwnerPassword,
         set_owner_password::Request { verifier: Some(SecretId::from_bits(SECRET)) }, Some(ServiceState::Running), Some(ServiceState::Running);
+    synchronize_state_ SynchronizeState: synchronize_state::SynchronizeState => synchronize_state::SynchronizeState,
+        synchronize_state::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
+    synchronize_state_while_stopped SynchronizeStateWhileStopped: synchronize_state::SynchronizeState => synchronize_state::SynchronizeState,
+        synchronize_state::Request {}, Some(ServiceState::Stopped), Some(ServiceState::Stopped);
+    synchronize_parameters_ SynchronizeParameters: synchronize_parameters::SynchronizeParameters => synchronize_parameters::SynchronizeParameters,
+        synchronize_parameters::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
     renew_certificate_ RenewCertificate: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,
         renew_certificate::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
     renew_certificate_while_stopped RenewCertificateWhileStopped: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,

@@ -6,7 +6,8 @@ use moorage_domain::cluster::MaintenanceWindow;
 use moorage_domain::{SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
 use moorage_operations::{
-    provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, start, stop, terminate,
+    provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, start, stop,
+    synchronize_parameters, synchronize_state, terminate,
 };
 
 #[test]
@@ -29,6 +30,11 @@ fn operations_are_stored_as_older_builds_stored_them() {
         wire_format::<set_allow_list::SetAllowList>(
             &set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] },
             &set_allow_list::State {},
+        ),
+        wire_format::<synchronize_state::SynchronizeState>(&synchronize_state::Request {}, &synchronize_state::State {}),
+        wire_format::<synchronize_parameters::SynchronizeParameters>(
+            &synchronize_parameters::Request {},
+            &synchronize_parameters::State {},
         ),
         wire_format::<set_maintenance::SetMaintenance>(
             &set_maintenance::Request {

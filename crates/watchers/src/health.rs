@@ -147,20 +147,9 @@ async fn observe(watch: &Watch, cluster: Cluster, instance: Instance, last: Opti
 
 /// Counts incarnations that were not asked for and keeps the reason of the last.
 fn note_restarts(observed: &mut Observed, process: ProcessState, instance: &Instance) {
-    if let ProcessState::Running { incarnation, last_exit: Some(exit), .. } = &process {
-        let known = match &observed.process {
-            ProcessState::Running { incarnation, .. } => *incarnation,
-            _ => incarnation.saturating_sub(1),
-        };
-        if *incarnation > known {
-            observed.restarts += incarnation - known;
-            let hung = observed.last_restart_reason.take().filter(|reason| reason.starts_with("hung") && exit.signal == Some(9));
-            let reason = hung.unwrap_or_else(|| exit.describe());
-            tracing::warn!(cluster = %instance.cluster, instance = %instance.id, reason, "an engine died and was started again");
-            observed.last_restart_reason = Some(reason);
-        }
+    if let Some(reason) = observed.note_process(process) {
+        tracing::warn!(cluster = %instance.cluster, instance = %instance.id, reason, "an engine died and was started again");
     }
-    observed.process = process;
 }
 
 async fn record(watch: &Watch, cluster: &Cluster, instance: &Instance, observed: Observed) -> Result<(), StoreError> {

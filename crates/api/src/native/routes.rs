@@ -41,6 +41,9 @@ pub(crate) fn router(kit: &Kit) -> Router<Kit> {
         .route("/moorage/v1/clusters/{cluster}/allow-list", post(change_allow_list))
         .route("/moorage/v1/clusters/{cluster}/owner-password", put(set_owner_password))
         .route("/moorage/v1/clusters/{cluster}/logs", get(cluster_log))
+        .route("/moorage/v1/clusters/{cluster}/parameters", get(cluster_parameters))
+        .route("/moorage/v1/parameter-groups", get(list_parameter_groups))
+        .route("/moorage/v1/parameter-groups/{group}", get(show_parameter_group))
         .route("/moorage/v1/operations", get(list_operations))
         .route("/moorage/v1/operations/{operation}", get(show_operation))
         .route("/moorage/v1/operations/{operation}/cancel", post(cancel_operation))
@@ -303,6 +306,21 @@ fn accepted(kit: &Kit, done: &Accepted, view: &ClusterView) -> Response {
 async fn cluster_log(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id, query: Query) -> Answer {
     let log = kit.app.cluster_log(&actor, &named(cluster), write::log_bytes(&query)?).await?;
     Ok(log.into_response())
+}
+
+async fn cluster_parameters(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
+    let (_, applied) = kit.app.cluster_parameters(&actor, &named(cluster)).await?;
+    Ok(Json(read::applied_parameters(&applied)).into_response())
+}
+
+async fn list_parameter_groups(State(kit): State<Kit>) -> Answer {
+    let groups = kit.app.parameter_groups(None).await?;
+    Ok(Json(read::Page::whole(groups.iter().map(|group| read::parameter_group(group, None)).collect())).into_response())
+}
+
+async fn show_parameter_group(State(kit): State<Kit>, Id(group): Id) -> Answer {
+    let (group, parameters) = kit.app.parameters(&group, None).await?;
+    Ok(Json(read::parameter_group(&group, Some(&parameters))).into_response())
 }
 
 async fn list_operations(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {

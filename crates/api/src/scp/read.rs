@@ -3,11 +3,12 @@
 
 use super::dialect::{ApiVersion, Dialect};
 use super::ids;
-use super::write::{Listing, VersionFilter};
-use moorage_app::{Abilities, Accepted, ClusterView, Clusters, EngineVersionView};
+use super::write::{GroupFilter, Listing, ParameterListing, VersionFilter};
+use moorage_app::{Abilities, Accepted, ClusterView, Clusters, EngineVersionView, ParameterGroup, parameter_id};
 use moorage_domain::cluster::{Cluster, ClusterSpec};
 use moorage_domain::engine::EngineName;
 use moorage_domain::operation::{OperationStatus, OperationView};
+use moorage_domain::parameter::{AppliedParameters, Parameter};
 use moorage_domain::server_type::ServerType;
 use serde::Serialize;
 
@@ -372,6 +373,137 @@ pub(crate) struct Property<'a> {
 /// What is to be known of an engine version.
 pub(crate) fn properties(version: &EngineVersionView) -> Contents<Property<'_>> {
     Contents { contents: version.facts.iter().map(|fact| Property { name: fact.name, value: &fact.value }).collect() }
+}
+
+/// `ParameterGroupListResponse`.
+#[derive(Serialize)]
+pub(crate) struct ParameterGroups<'a> {
+    contents: Vec<ParameterGroupRow<'a>>,
+    sort: [&'a str; 1],
+}
+
+#[derive(Serialize)]
+struct ParameterGroupRow<'a> {
+    id: &'a str,
+    major_version: &'a str,
+    name: &'a str,
+    product_image_type: &'static str,
+    product_type: &'static str,
+}
+
+/// The parameter groups a filter leaves.
+pub(crate) fn parameter_groups<'a>(groups: &'a [ParameterGroup], filter: &'a GroupFilter, dialect: Dialect) -> ParameterGroups<'a> {
+    let wanted = |group: &&ParameterGroup| {
+        filter.major_version.as_ref().is_none_or(|major| *major == group.major)
+            && filter.image_type.as_deref().is_none_or(|image_type| image_type == dialect.image_type())
+    };
+    let row = |group: &'a ParameterGroup| ParameterGroupRow {
+        id: &group.id,
+        major_version: &group.major,
+        name: &group.name,
+        product_image_type: dialect.image_type(),
+        product_type: dialect.product_type(),
+    };
+    let mut contents: Vec<_> = groups.iter().filter(wanted).map(row).collect();
+    if filter.descending {
+        contents.reverse();
+    }
+    ParameterGroups { contents, sort: [&filter.sort] }
+}
+
+/// `ParameterPageResponse`.
+#[derive(Serialize)]
+pub(crate) struct ParameterPage<'a> {
+    contents: Vec<ParameterRow<'a>>,
+    count: usize,
+    page: u64,
+    size: u64,
+    sort: [&'a str; 1],
+}
+
+#[derive(Serialize)]
+struct ParameterRow<'a> {
+    dbaas_parameter_group_id: &'a str,
+    default_value: &'a str,
+    description: &'a str,
+    id: String,
+    name: &'a str,
+    software_type: &'static str,
+}
+
+/// A page of a group's parameters, which come by name.
+pub(crate) fn parameters<'a>(
+    group: &'a ParameterGroup,
+    parameters: &'a [Parameter],
+    listing: &'a ParameterListing,
+    dialect: Dialect,
+) -> ParameterPage<'a> {
+    let row = |parameter: &'a Parameter| ParameterRow {
+        dbaas_parameter_group_id: &group.id,
+        default_value: parameter.default_value.as_deref().unwrap_or_default(),
+        description: parameter.description.as_deref().unwrap_or_default(),
+        id: parameter_id(group.engine, &parameter.name),
+        name: &parameter.name,
+        software_type: dialect.engine_label(),
+    };
+    let mut all: Vec<&Parameter> = parameters.iter().collect();
+    if listing.descending {
+        all.reverse();
+    }
+    let amount = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let rows = all.into_iter().skip(amount(listing.page.saturating_mul(listing.size))).take(amount(listing.size));
+    ParameterPage {
+        contents: rows.map(row).collect(),
+        count: parameters.len(),
+        page: listing.page,
+        size: listing.size,
+        sort: [&listing.sort],
+    }
+}
+
+/// `ParametersResponse`.
+#[derive(Serialize)]
+pub(crate) struct ParameterValues<'a> {
+    contents: Vec<ParameterValueRow<'a>>,
+    count: usize,
+    modified_at: String,
+}
+
+#[derive(Serialize)]
+struct ParameterValueRow<'a> {
+    allows_value: String,
+    applied_value: &'a str,
+    /// `dynamic`, or `static` where a change takes a restart; the vendor's documents name no words.
+    apply_type: &'static str,
+    data_type: &'static str,
+    default_value: &'a str,
+    description: Option<&'a str>,
+    id: String,
+    is_modifiable: bool,
+    name: &'a str,
+    software_type: &'static str,
+}
+
+/// What a cluster's engine applies.
+pub(crate) fn parameter_values(applied: &AppliedParameters, dialect: Dialect) -> ParameterValues<'_> {
+    let contents: Vec<_> = applied.parameters.iter().map(|parameter| parameter_value(parameter, dialect)).collect();
+    ParameterValues { count: contents.len(), contents, modified_at: applied.read_at.rfc3339() }
+}
+
+fn parameter_value(parameter: &Parameter, dialect: Dialect) -> ParameterValueRow<'_> {
+    let allowed = parameter.allowed_values.as_deref().unwrap_or_default();
+    ParameterValueRow {
+        allows_value: parameter.unit.as_ref().map_or_else(|| allowed.to_owned(), |unit| format!("{allowed} ({unit})")),
+        applied_value: parameter.applied_value.as_deref().unwrap_or_default(),
+        apply_type: if parameter.needs_restart { "static" } else { "dynamic" },
+        data_type: parameter.data_type.as_str(),
+        default_value: parameter.default_value.as_deref().unwrap_or_default(),
+        description: parameter.description.as_deref(),
+        id: parameter_id(dialect.engine, &parameter.name),
+        is_modifiable: parameter.modifiable,
+        name: &parameter.name,
+        software_type: dialect.engine_label(),
+    }
 }
 
 /// A row of `ServerTypeListResponse`.

@@ -124,6 +124,11 @@ fn handler(operation: &'static Operation) -> MethodRouter<Kit> {
         "SetSecurityGroupRules" => on(method, set_security_group_rules),
         "SetMaintenance" => on(method, set_maintenance),
         "UnsetMaintenance" => on(method, unset_maintenance),
+        "ListParameterGroups" => on(method, list_parameter_groups),
+        "ListParameters" => on(method, list_parameters),
+        "ListParameterValues" => on(method, list_parameter_values),
+        "SynchronizeClusterState" => on(method, synchronize_cluster_state),
+        "SynchronizeParameterValues" => on(method, synchronize_parameter_values),
         "ShowRequest" => on(method, show_request),
         "ListEngineVersions" => on(method, list_engine_versions),
         "ListEngineVersionProperties" => on(method, list_engine_version_properties),
@@ -244,6 +249,33 @@ async fn set_maintenance(State(kit): State<Kit>, Extension(caller): Extension<Ca
 async fn unset_maintenance(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
     content.bytes()?;
     Ok(accepted(&kit.app.set_maintenance(&caller.actor, &caller.cluster(id), None).await?))
+}
+
+async fn synchronize_cluster_state(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    content.bytes()?;
+    Ok(accepted(&kit.app.synchronize_state(&caller.actor, &caller.cluster(id)).await?))
+}
+
+async fn synchronize_parameter_values(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    content.bytes()?;
+    Ok(accepted(&kit.app.synchronize_parameters(&caller.actor, &caller.cluster(id)).await?))
+}
+
+async fn list_parameter_groups(State(kit): State<Kit>, Extension(caller): Extension<Caller>, query: Query) -> Answer {
+    let filter = write::list_parameter_groups(&query)?;
+    let groups = kit.app.parameter_groups(Some(caller.dialect.engine)).await?;
+    Ok(Json(read::parameter_groups(&groups, &filter, caller.dialect)).into_response())
+}
+
+async fn list_parameters(State(kit): State<Kit>, Extension(caller): Extension<Caller>, query: Query) -> Answer {
+    let listing = write::list_parameters(&query)?;
+    let (group, parameters) = kit.app.parameters(&listing.group, Some(caller.dialect.engine)).await?;
+    Ok(Json(read::parameters(&group, &parameters, &listing, caller.dialect)).into_response())
+}
+
+async fn list_parameter_values(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id) -> Answer {
+    let (_, applied) = kit.app.cluster_parameters(&caller.actor, &caller.cluster(id)).await?;
+    Ok(Json(read::parameter_values(&applied, caller.dialect)).into_response())
 }
 
 async fn show_request(State(kit): State<Kit>, Extension(caller): Extension<Caller>, Id(id): Id) -> Answer {

@@ -53,6 +53,7 @@ pub fn while_running(kind: &str) -> ServiceState {
         "cluster.stop" => ServiceState::Stopping,
         "cluster.restart" => ServiceState::Restarting,
         "cluster.terminate" => ServiceState::Terminating,
+        "cluster.synchronize-state" | "cluster.synchronize-parameters" => ServiceState::Synchronizing,
         _ => ServiceState::Editing,
     }
 }

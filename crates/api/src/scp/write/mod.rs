@@ -125,6 +125,66 @@ pub(crate) fn list_engine_versions(query: &Query) -> Result<VersionFilter, Refus
     Ok(VersionFilter { id: query.get("id").map(str::to_owned), image_type: image_type.map(str::to_owned), ended_too })
 }
 
+/// A sorted request by name: whether the last comes first.
+fn by_name(query: &Query, faults: &Faults) -> (String, bool) {
+    let sort = query.get("sort").unwrap_or("name:asc");
+    if !["name:asc", "name:desc"].contains(&sort) {
+        faults.invalid("sort", "String should match pattern '^name:(asc|desc)$'");
+    }
+    (sort.to_owned(), sort == "name:desc")
+}
+
+/// Filters of List Parameter Groups.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct GroupFilter {
+    /// Only of this major version.
+    pub(crate) major_version: Option<String>,
+    /// Only of this image type.
+    pub(crate) image_type: Option<String>,
+    /// `name:asc`.
+    pub(crate) sort: String,
+    /// The last name first.
+    pub(crate) descending: bool,
+}
+
+/// Reads the query of List Parameter Groups.
+pub(crate) fn list_parameter_groups(query: &Query) -> Result<GroupFilter, Refusal> {
+    let faults = Faults::default();
+    let (sort, descending) = by_name(query, &faults);
+    faults.result()?;
+    let text = |key: &str| query.get(key).map(str::to_owned);
+    Ok(GroupFilter { major_version: text("major_version"), image_type: text("product_image_type"), sort, descending })
+}
+
+/// A request for a page of a group's parameters.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ParameterListing {
+    /// Which group.
+    pub(crate) group: String,
+    /// `name:asc`.
+    pub(crate) sort: String,
+    /// The last name first.
+    pub(crate) descending: bool,
+    /// Page, from 0.
+    pub(crate) page: u64,
+    /// Rows per page.
+    pub(crate) size: u64,
+}
+
+/// Reads the query of List Parameters.
+pub(crate) fn list_parameters(query: &Query) -> Result<ParameterListing, Refusal> {
+    let faults = Faults::default();
+    let size = number(query, "size", 20, MOST_ROWS, &faults);
+    let page = number(query, "page", 0, i32::MAX as u64, &faults);
+    let (sort, descending) = by_name(query, &faults);
+    let group = query.get("dbaas_parameter_group_id").map(str::to_owned);
+    if group.is_none() {
+        faults.invalid("dbaas_parameter_group_id", "Field required");
+    }
+    faults.result()?;
+    Ok(ParameterListing { group: group.unwrap_or_default(), sort, descending, page, size })
+}
+
 /// Reads the body of Set Security Group Rules: addresses to add and to remove.
 pub(crate) fn security_group_rules(body: &[u8]) -> Result<(Vec<String>, Vec<String>), Refusal> {
     let object = object(body)?;
