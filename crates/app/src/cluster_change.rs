@@ -63,7 +63,7 @@ impl App {
         // A step that runs right now would write the specification as it read it. One that waits for an operator reads it anew.
         let holder = uow.holder(&cluster.id).await.map_err(problem::store)?;
         if let Some(holder) = holder.filter(|holder| holder.status != OperationStatus::NeedsOperator) {
-            return Err(busy(&holder.kind));
+            return Err(busy(&holder));
         }
         let mut spec = cluster.spec.clone();
         change(&mut spec);

@@ -5,6 +5,7 @@ use crate::clusters::find;
 use crate::command::{Accepted, ClusterRef};
 use crate::{App, fresh, now, problem};
 use moorage_domain::cluster::{Cluster, MaintenanceWindow, Wish};
+use moorage_domain::decide::status::Holder;
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
@@ -151,8 +152,9 @@ async fn give_way(uow: &mut UnitOfWork, cluster: &Cluster) -> Result<(), Problem
     Ok(())
 }
 
-pub(crate) fn busy(holder: &str) -> Problem {
-    Problem::new(ProblemCode::ClusterBusy, format!("The cluster is busy: {holder} is on its way."))
+pub(crate) fn busy(holder: &Holder) -> Problem {
+    let Holder { kind, requested_by, .. } = holder;
+    Problem::new(ProblemCode::ClusterBusy, format!("The cluster is busy: {kind}, asked for by {requested_by}, is on its way."))
         .hint("Wait until it has ended; `moorage operation list` shows it.")
 }
 

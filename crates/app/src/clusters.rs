@@ -8,7 +8,7 @@ use moorage_domain::instance::Instance;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::Actor;
 use moorage_domain::{Problem, ProblemCode};
-use moorage_store::{ClusterFilter, Clusters as _, Endpoints, Instances, Rows};
+use moorage_store::{Accounts, ClusterFilter, Clusters as _, Endpoints, Instances, Rows};
 
 impl App {
     /// One cluster with everything that belongs to it.
@@ -59,9 +59,21 @@ pub(crate) async fn find(rows: &mut impl Rows, actor: &Actor, wanted: &ClusterRe
     if found.is_none() && wanted.by_name {
         found = rows.cluster_named(&actor.project, &wanted.id_or_name).await.map_err(problem::store)?;
     }
-    found.filter(|cluster| wanted.within.is_none_or(|engine| engine == cluster.engine)).ok_or_else(|| {
+    let cluster = found.filter(|cluster| wanted.within.is_none_or(|engine| engine == cluster.engine)).ok_or_else(|| {
         Problem::new(ProblemCode::ClusterNotFound, "There is no such cluster.").hint("List the clusters to see which there are.")
-    })
+    })?;
+    match wanted.unchanged_since {
+        Some(since) if since != cluster.modified_at => Err(changed_since(rows, &cluster).await?),
+        _ => Ok(cluster),
+    }
+}
+
+/// Who was faster, and when.
+async fn changed_since(rows: &mut impl Rows, cluster: &Cluster) -> Result<Problem, Problem> {
+    let by = rows.user(&cluster.modified_by).await.map_err(problem::store)?.map_or_else(|| "somebody".to_owned(), |user| user.name);
+    let at = cluster.modified_at.rfc3339();
+    Ok(Problem::new(ProblemCode::PreconditionFailed, format!("The cluster was changed since you read it: by {by} at {at}."))
+        .hint("Read it again, and send your change with its new ETag if it still makes sense."))
 }
 
 /// An instance shares its cluster's state: with one instance there is nothing more to say.

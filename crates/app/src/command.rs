@@ -4,7 +4,7 @@ use moorage_domain::cluster::{BackupWish, MaintenanceWindow, Tag};
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
-use moorage_domain::{ClusterId, OperationId};
+use moorage_domain::{ClusterId, OperationId, Timestamp};
 use secrecy::SecretString;
 use std::net::Ipv4Addr;
 
@@ -116,16 +116,18 @@ pub struct ClusterRef {
     pub by_name: bool,
     /// The only engine it may run.
     pub within: Option<EngineName>,
+    /// When it was last modified, as the caller has read it: a change is refused if somebody else made one since.
+    pub unchanged_since: Option<Timestamp>,
 }
 
 impl ClusterRef {
     /// By identifier only, within one engine.
     pub fn id(id: impl Into<String>, within: EngineName) -> Self {
-        Self { id_or_name: id.into(), by_name: false, within: Some(within) }
+        Self { id_or_name: id.into(), by_name: false, within: Some(within), unchanged_since: None }
     }
     /// By identifier or name, any engine.
     pub fn any(id_or_name: impl Into<String>) -> Self {
-        Self { id_or_name: id_or_name.into(), by_name: true, within: None }
+        Self { id_or_name: id_or_name.into(), by_name: true, within: None, unchanged_since: None }
     }
 }
 

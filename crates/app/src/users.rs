@@ -1,6 +1,7 @@
 //! Users: the people and programs that sign in, and what they may do.
 
 use crate::command::MOST_ROWS;
+use crate::engine_versions::digest_id;
 use crate::{App, fresh, now, problem};
 use moorage_domain::tenant::{Actor, Role, User};
 use moorage_domain::{Problem, ProblemCode, UserId};
@@ -29,6 +30,8 @@ pub struct ChangeUser {
     pub role: Option<Role>,
     /// Another e-mail address.
     pub email: Option<String>,
+    /// The [`user_mark`] the caller has read: the change is refused if the user was changed since.
+    pub unchanged_since: Option<String>,
 }
 
 fn not_found() -> Problem {
@@ -126,6 +129,7 @@ impl App {
     pub async fn change_user(&self, actor: &Actor, id_or_name: &str, change: ChangeUser) -> Result<User, Problem> {
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let mut user = find(&mut uow, actor, id_or_name).await?;
+        unchanged(&user, change.unchanged_since.as_deref())?;
         if let Some(role) = change.role.filter(|role| *role != user.role) {
             administers(actor, &user)?;
             keep_an_administrator(&mut uow, &user).await?;
@@ -173,14 +177,28 @@ impl App {
     }
 
     /// Removes a user with its credentials; what it made stays.
-    pub async fn remove_user(&self, actor: &Actor, id_or_name: &str) -> Result<(), Problem> {
+    pub async fn remove_user(&self, actor: &Actor, id_or_name: &str, unchanged_since: Option<&str>) -> Result<(), Problem> {
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let user = find(&mut uow, actor, id_or_name).await?;
+        unchanged(&user, unchanged_since)?;
         administers(actor, &user)?;
         keep_an_administrator(&mut uow, &user).await?;
         uow.remove_account(&user.id).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)
     }
+}
+
+/// What a user is, as a mark that changes whenever that does.
+pub fn user_mark(user: &User) -> String {
+    digest_id(&format!("{} {} {} {}", user.id, user.name, user.email, user.role.as_str()))
+}
+
+fn unchanged(user: &User, mark: Option<&str>) -> Result<(), Problem> {
+    if mark.is_none_or(|mark| mark == user_mark(user)) {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemCode::PreconditionFailed, format!("The user '{}' was changed since you read it.", user.name))
+        .hint("Read it again, and send your change with its new ETag if it still makes sense; `moorage audit list` says who changed it."))
 }
 
 /// Refuses to take away a project's only administrator.

@@ -8,6 +8,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_people.sql"),
     include_str!("../migrations/0003_parameters.sql"),
+    include_str!("../migrations/0004_idempotency.sql"),
 ];
 
 /// The schema version this build writes.

@@ -52,7 +52,7 @@ statements! {
         FROM operation_event WHERE operation_id = $1";
     LOCK = "INSERT INTO cluster_lock (cluster_id, operation_id) VALUES ($1, $2) ON CONFLICT (cluster_id) DO NOTHING";
     UNLOCK = "DELETE FROM cluster_lock WHERE cluster_id = $1 AND operation_id = $2";
-    HOLDER = "SELECT o.kind, o.status FROM cluster_lock l JOIN operation o ON o.id = l.operation_id WHERE l.cluster_id = $1";
+    HOLDER = "SELECT o.kind, o.status, o.requested_by FROM cluster_lock l JOIN operation o ON o.id = l.operation_id WHERE l.cluster_id = $1";
     START_QUEUED = "UPDATE operation SET status = 'running', run_at = $2 WHERE id =
         (SELECT id FROM operation WHERE cluster_id = $1 AND status = 'queued' ORDER BY created_at, id LIMIT 1) RETURNING id, step";
     GET = concat!("SELECT ", columns!(), "FROM operation WHERE id = $1");
@@ -126,8 +126,8 @@ pub enum Submitted {
     Started,
     /// Another operation holds the cluster; nothing was inserted.
     Busy {
-        /// The kind of the one that does.
-        holder: String,
+        /// The one that does.
+        holder: Holder,
     },
 }
 
@@ -309,7 +309,7 @@ pub trait Operations: Rows {
     async fn holder(&mut self, cluster: &ClusterId) -> StoreResult<Option<Holder>> {
         let query = sqlx::query(HOLDER).bind(cluster.as_str());
         let row = query.fetch_optional(self.connection()).await.map_err(failed("reading who holds a cluster"))?;
-        row.map(|row| Ok(Holder { kind: row.get("kind"), status: status_of(&row)? })).transpose()
+        row.map(|row| Ok(Holder { kind: row.get("kind"), status: status_of(&row)?, requested_by: row.get("requested_by") })).transpose()
     }
     /// An operation as the runner sees it.
     async fn operation_row(&mut self, id: &OperationId) -> StoreResult<Option<OperationRow>> {
@@ -380,7 +380,7 @@ impl UnitOfWork {
     /// projected.
     pub async fn submit<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<Submitted> {
         if let Some(holder) = self.holder(new.cluster).await? {
-            return Ok(Submitted::Busy { holder: holder.kind });
+            return Ok(Submitted::Busy { holder });
         }
         self.insert_operation(new, OperationStatus::Running).await?;
         Ok(Submitted::Started)

@@ -18,6 +18,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::credential::STATEMENTS,
         crate::endpoint::STATEMENTS,
         crate::figures::STATEMENTS,
+        crate::idempotency::STATEMENTS,
         crate::instance::STATEMENTS,
         crate::lease::STATEMENTS,
         crate::operation::STATEMENTS,

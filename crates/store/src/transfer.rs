@@ -30,8 +30,8 @@ pub const TABLES: &[&str] = &[
     "action",
 ];
 
-/// Tables that mean nothing elsewhere: the schema's own, and claims of processes that run now.
-pub const NOT_COPIED: &[&str] = &["schema_version", "lease"];
+/// Tables that mean nothing elsewhere: the schema's own, claims of processes that run now, answers kept for a day.
+pub const NOT_COPIED: &[&str] = &["schema_version", "lease", "idempotency_key"];
 
 /// The tables of people and of the installation: everything that is of no cluster and is not history.
 const PEOPLE: &[&str] = &["installation", "project", "host", "account", "access_key", "token"];

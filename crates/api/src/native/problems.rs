@@ -83,6 +83,8 @@ pub(crate) fn render(refusal: &Refusal, request_id: &str) -> Response {
 
 fn status(problem: &Problem) -> StatusCode {
     match problem.code {
+        ProblemCode::PreconditionFailed => return StatusCode::PRECONDITION_FAILED,
+        ProblemCode::IdempotencyKeyReused => return StatusCode::UNPROCESSABLE_ENTITY,
         ProblemCode::BodyTooLarge => return StatusCode::PAYLOAD_TOO_LARGE,
         ProblemCode::MethodNotAllowed => return StatusCode::METHOD_NOT_ALLOWED,
         ProblemCode::EngineVersionUnknown if problem.field.is_some() => return StatusCode::BAD_REQUEST,

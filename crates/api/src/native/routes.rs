@@ -1,6 +1,8 @@
 //! Paths and methods.
 
 use super::auth::admit;
+use super::etag::{self, Wanted, tagged};
+use super::idempotency::once;
 use super::{read, write};
 use crate::kit::Kit;
 use crate::kit::exchange::Content;
@@ -13,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Json, Router};
 use http::{HeaderMap, StatusCode};
-use moorage_app::{Accepted, ClusterRef, ClusterView, OperatorVerb};
+use moorage_app::{Accepted, ChangeUser, ClusterRef, ClusterView, OperatorVerb, user_mark};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::Actor;
 use moorage_domain::{ClusterId, ProblemCode};
@@ -55,6 +57,7 @@ pub(crate) fn router(kit: &Kit) -> Router<Kit> {
         .route("/moorage/v1/server-types", get(list_server_types))
         .route("/moorage/v1/subnets", get(list_subnets))
         .route("/moorage/v1/host", get(show_host))
+        .route_layer(from_fn_with_state(kit.clone(), once))
         .route_layer(from_fn_with_state(kit.clone(), admit))
         // What everybody may know.
         .route("/moorage/v1/ca", get(authority))
@@ -62,11 +65,6 @@ pub(crate) fn router(kit: &Kit) -> Router<Kit> {
 
 fn decision(verb: OperatorVerb) -> MethodRouter<Kit> {
     post(move |State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(id): Id| decide(kit, actor, id, verb))
-}
-
-/// The name in a path.
-fn named(cluster: Id) -> ClusterRef {
-    ClusterRef::any(cluster.0)
 }
 
 fn created(body: impl Serialize) -> Response {
@@ -104,8 +102,9 @@ async fn list_users(State(kit): State<Kit>, Extension(actor): Extension<Actor>, 
     Ok(Json(read::Page::after(offset, found.iter().map(read::user).collect(), more)).into_response())
 }
 
-async fn show_user(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(user): Id) -> Answer {
-    Ok(Json(read::user(&kit.app.user(&actor, &user).await?)).into_response())
+async fn show_user(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(user): Id, headers: HeaderMap) -> Answer {
+    let user = kit.app.user(&actor, &user).await?;
+    Ok(tagged(&headers, &user_mark(&user), &read::user(&user)))
 }
 
 async fn create_user(State(kit): State<Kit>, Extension(actor): Extension<Actor>, headers: HeaderMap, content: Content) -> Answer {
@@ -120,8 +119,9 @@ async fn change_user(
     headers: HeaderMap,
     content: Content,
 ) -> Answer {
-    let change = write::change_user(content.json(&headers)?)?;
-    Ok(Json(read::user(&kit.app.change_user(&actor, &user, change).await?)).into_response())
+    let change = ChangeUser { unchanged_since: etag::wanted(&headers), ..write::change_user(content.json(&headers)?)? };
+    let user = kit.app.change_user(&actor, &user, change).await?;
+    Ok(tagged(&HeaderMap::new(), &user_mark(&user), &read::user(&user)))
 }
 
 async fn change_password(
@@ -136,8 +136,8 @@ async fn change_password(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn remove_user(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(user): Id) -> Answer {
-    kit.app.remove_user(&actor, &user).await?;
+async fn remove_user(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(user): Id, headers: HeaderMap) -> Answer {
+    kit.app.remove_user(&actor, &user, etag::wanted(&headers).as_deref()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -195,26 +195,25 @@ async fn list_actions(State(kit): State<Kit>, Extension(actor): Extension<Actor>
 async fn change_cluster(
     State(kit): State<Kit>,
     Extension(actor): Extension<Actor>,
-    cluster: Id,
+    Wanted(cluster): Wanted,
     headers: HeaderMap,
     content: Content,
 ) -> Answer {
     let protected = write::change_cluster(content.json(&headers)?)?;
-    let cluster = named(cluster);
     kit.app.set_deletion_protection(&actor, &cluster, protected).await?;
-    let view = kit.app.cluster(&actor, &cluster).await?;
-    Ok(Json(read::cluster(&view, &kit.app.abilities())).into_response())
+    let now = ClusterRef { unchanged_since: None, ..cluster };
+    shown(&kit, &HeaderMap::new(), &kit.app.cluster(&actor, &now).await?)
 }
 
 async fn set_owner_password(
     State(kit): State<Kit>,
     Extension(actor): Extension<Actor>,
-    cluster: Id,
+    Wanted(cluster): Wanted,
     headers: HeaderMap,
     content: Content,
 ) -> Answer {
     let password = write::owner_password(content.json(&headers)?)?;
-    let done = kit.app.set_owner_password(&actor, &named(cluster), password).await?;
+    let done = kit.app.set_owner_password(&actor, &cluster, password).await?;
     follow_up(&kit, &actor, &done).await
 }
 
@@ -244,30 +243,33 @@ async fn list_clusters(State(kit): State<Kit>, Extension(actor): Extension<Actor
     Ok(Json(read::Page::after(list.offset, items, more)).into_response())
 }
 
-async fn show_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
-    let view = kit.app.cluster(&actor, &named(cluster)).await?;
-    Ok(Json(read::cluster(&view, &kit.app.abilities())).into_response())
+async fn show_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted, headers: HeaderMap) -> Answer {
+    shown(&kit, &headers, &kit.app.cluster(&actor, &cluster).await?)
 }
 
-async fn start_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
-    let done = kit.app.start_cluster(&actor, &named(cluster)).await?;
+fn shown(kit: &Kit, headers: &HeaderMap, view: &ClusterView) -> Answer {
+    Ok(tagged(headers, &etag::of_cluster(view.cluster.modified_at), &read::cluster(view, &kit.app.abilities())))
+}
+
+async fn start_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted) -> Answer {
+    let done = kit.app.start_cluster(&actor, &cluster).await?;
     follow_up(&kit, &actor, &done).await
 }
 
-async fn stop_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
-    let done = kit.app.stop_cluster(&actor, &named(cluster)).await?;
+async fn stop_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted) -> Answer {
+    let done = kit.app.stop_cluster(&actor, &cluster).await?;
     follow_up(&kit, &actor, &done).await
 }
 
-async fn restart_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
-    let done = kit.app.restart_cluster(&actor, &named(cluster)).await?;
+async fn restart_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted) -> Answer {
+    let done = kit.app.restart_cluster(&actor, &cluster).await?;
     follow_up(&kit, &actor, &done).await
 }
 
-async fn terminate_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
-    let wanted = named(cluster);
-    let before = kit.app.cluster(&actor, &wanted).await?;
-    let done = kit.app.terminate_cluster(&actor, &ClusterRef::any(before.cluster.id.as_str())).await?;
+async fn terminate_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted) -> Answer {
+    let before = kit.app.cluster(&actor, &cluster).await?;
+    let by_id = ClusterRef { id_or_name: before.cluster.id.to_string(), ..cluster };
+    let done = kit.app.terminate_cluster(&actor, &by_id).await?;
     match kit.app.cluster(&actor, &ClusterRef::any(done.cluster.as_str())).await {
         Ok(view) => Ok(accepted(&kit, &done, &view)),
         // Gone already.
@@ -284,12 +286,12 @@ async fn terminate_cluster(State(kit): State<Kit>, Extension(actor): Extension<A
 async fn change_allow_list(
     State(kit): State<Kit>,
     Extension(actor): Extension<Actor>,
-    cluster: Id,
+    Wanted(cluster): Wanted,
     headers: HeaderMap,
     content: Content,
 ) -> Answer {
     let (add, remove) = write::change_allow_list(content.json(&headers)?)?;
-    let done = kit.app.change_allow_list(&actor, &named(cluster), &add, &remove).await?;
+    let done = kit.app.change_allow_list(&actor, &cluster, &add, &remove).await?;
     follow_up(&kit, &actor, &done).await
 }
 
@@ -303,13 +305,13 @@ fn accepted(kit: &Kit, done: &Accepted, view: &ClusterView) -> Response {
     (StatusCode::ACCEPTED, Json(read::accepted(done, cluster))).into_response()
 }
 
-async fn cluster_log(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id, query: Query) -> Answer {
-    let log = kit.app.cluster_log(&actor, &named(cluster), write::log_bytes(&query)?).await?;
+async fn cluster_log(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted, query: Query) -> Answer {
+    let log = kit.app.cluster_log(&actor, &cluster, write::log_bytes(&query)?).await?;
     Ok(log.into_response())
 }
 
-async fn cluster_parameters(State(kit): State<Kit>, Extension(actor): Extension<Actor>, cluster: Id) -> Answer {
-    let (_, applied) = kit.app.cluster_parameters(&actor, &named(cluster)).await?;
+async fn cluster_parameters(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted) -> Answer {
+    let (_, applied) = kit.app.cluster_parameters(&actor, &cluster).await?;
     Ok(Json(read::applied_parameters(&applied)).into_response())
 }
 

@@ -129,7 +129,7 @@ pub(crate) fn create_user(body: &[u8]) -> Result<CreateUser, Refusal> {
 pub(crate) fn change_user(body: &[u8]) -> Result<ChangeUser, Refusal> {
     whole(body, |form, _| {
         let role = form.optional_choice("role", ROLES).and_then(Role::parse);
-        Some(ChangeUser { role, email: form.optional_text("email").map(str::to_owned) })
+        Some(ChangeUser { role, email: form.optional_text("email").map(str::to_owned), unchanged_since: None })
     })
 }
 

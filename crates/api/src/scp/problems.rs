@@ -122,6 +122,7 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::NotSupportedYet => (bad, "Dbaas.ValidationError.NotSupportedYet"),
         P::NotEnoughSpace => (bad, "Dbaas.ValidationError.NotEnoughSpace"),
         P::EngineRefused => (bad, "Dbaas.ValidationError.EngineRefused"),
+        P::PreconditionFailed | P::IdempotencyKeyReused | P::IdempotencyKeyInUse => (bad, "ValidationError"),
         P::OnAnotherHost => (bad, "ValidationError"),
         P::EngineUnreachable | P::GatewayUnavailable | P::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Dbaas.ServiceUnavailable"),
         P::EngineStartFailed

@@ -101,6 +101,11 @@ impl ControlPlane {
         Self { router, store: rows, operations, host: host_id, wake, runner: None }
     }
 
+    /// The store's file.
+    pub fn store_path(&self) -> std::path::PathBuf {
+        self.store.path()
+    }
+
     /// Lets operations run from now on.
     pub async fn let_operations_run(&mut self) {
         if self.runner.is_some() {

@@ -12,6 +12,8 @@ pub struct Holder {
     pub kind: String,
     /// Where it stands.
     pub status: OperationStatus,
+    /// Who asked for it.
+    pub requested_by: String,
 }
 
 /// What the status is computed from.
@@ -96,7 +98,12 @@ mod tests {
     use crate::instance::ProcessExit;
 
     fn input<'a>(wish: Wish, holder: Option<(&str, OperationStatus)>, instances: &'a [Observed]) -> StatusInput<'a> {
-        StatusInput { wish, holder: holder.map(|(kind, status)| Holder { kind: kind.into(), status }), creation_failed: None, instances }
+        StatusInput {
+            wish,
+            holder: holder.map(|(kind, status)| Holder { kind: kind.into(), status, requested_by: "ann".into() }),
+            creation_failed: None,
+            instances,
+        }
     }
     fn running() -> Observed {
         let process = ProcessState::Running { pid: 1, incarnation: 1, since: Timestamp(0), last_exit: None };

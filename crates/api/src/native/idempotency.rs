@@ -1,0 +1,63 @@
+//! `Idempotency-Key`: a request that is repeated gets the answer of the first one.
+
+use crate::kit::Kit;
+use crate::kit::exchange::Content;
+use crate::kit::refusal::{Refusal, header};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, header as names};
+use http_body_util::BodyExt;
+use moorage_app::Keyed;
+use moorage_domain::Problem;
+use moorage_domain::tenant::Actor;
+
+/// Says of an answer that it is an earlier one.
+const REPEATED: &str = "idempotent-replayed";
+
+/// Carries a request with a key out once.
+pub(crate) async fn once(State(kit): State<Kit>, request: Request, next: Next) -> Response {
+    if *request.method() == Method::GET || !request.headers().contains_key("idempotency-key") {
+        return next.run(request).await;
+    }
+    match keyed(&kit, request, next).await {
+        Ok(response) => response,
+        Err(problem) => Refusal::from(problem).into_response(),
+    }
+}
+
+async fn keyed(kit: &Kit, request: Request, next: Next) -> Result<Response, Problem> {
+    let Some(key) = header(request.headers(), "idempotency-key").map(str::to_owned) else {
+        return Err(Problem::invalid("Idempotency-Key", "An idempotency key has 1 to 128 printable characters without spaces."));
+    };
+    let Some(actor) = request.extensions().get::<Actor>().cloned() else { return Err(Problem::internal()) };
+    let mut said =
+        format!("{} {} {}\n", request.method(), request.uri(), header(request.headers(), "if-match").unwrap_or_default()).into_bytes();
+    if let Some(content) = request.extensions().get::<Content>() {
+        said.extend_from_slice(content.bytes()?);
+    }
+    if let Keyed::Answered { status, body } = kit.app.begin_keyed(&actor, &key, &said).await? {
+        return Ok(again(status, body));
+    }
+    let response = next.run(request).await;
+    if response.extensions().get::<Refusal>().is_some() {
+        kit.app.forget_keyed(&actor, &key).await?;
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.map_err(|_| Problem::internal())?.to_bytes();
+    kit.app.answer_keyed(&actor, &key, parts.status.as_u16(), &String::from_utf8_lossy(&bytes)).await?;
+    Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+fn again(status: u16, body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let mut response = (status, body).into_response();
+    response.headers_mut().remove(names::CONTENT_TYPE);
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(names::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response.headers_mut().insert(REPEATED, HeaderValue::from_static("true"));
+    response
+}

@@ -1,0 +1,92 @@
+//! A request that is repeated because its answer was lost gets that answer, and is not carried out twice.
+
+use crate::{App, now, problem};
+use moorage_domain::tenant::Actor;
+use moorage_domain::{Problem, ProblemCode, Timestamp};
+use moorage_store::IdempotencyKeys;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// How long an answer is kept.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// A request that was begun so long ago and has no answer has nobody at it any more: its server ended in the middle.
+const ABANDONED: Duration = Duration::from_secs(120);
+
+/// What a key stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Keyed {
+    /// Nothing yet: the request is to be carried out, and its answer kept.
+    First,
+    /// A request that was answered.
+    Answered {
+        /// Its status.
+        status: u16,
+        /// Its body.
+        body: String,
+    },
+}
+
+/// Checks a key: 1 to 128 printable characters.
+pub fn check_idempotency_key(key: &str) -> Result<(), Problem> {
+    if (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Problem::invalid("Idempotency-Key", "An idempotency key has 1 to 128 printable characters without spaces.")
+        .hint("A fresh UUID for every request is a good one."))
+}
+
+fn context(actor: &Actor, key: &str) -> String {
+    format!("answer {} {key}", actor.user)
+}
+
+impl App {
+    /// Notes that a request begins under a key, or finds what it got before. The digest covers all of the request that matters.
+    pub async fn begin_keyed(&self, actor: &Actor, key: &str, request: &[u8]) -> Result<Keyed, Problem> {
+        check_idempotency_key(key)?;
+        let digest: String = Sha256::digest(request).iter().map(|byte| format!("{byte:02x}")).collect();
+        let now = now();
+        let forget = Timestamp(now.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX)));
+        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        if uow.begin_keyed(&actor.user, key, &digest, forget, now).await.map_err(problem::store)? {
+            uow.commit().await.map_err(problem::store)?;
+            return Ok(Keyed::First);
+        }
+        let Some(known) = uow.keyed_request(&actor.user, key).await.map_err(problem::store)? else { return Err(Problem::internal()) };
+        if known.request != digest {
+            return Err(Problem::new(ProblemCode::IdempotencyKeyReused, "The idempotency key was used for another request.")
+                .hint("Use a fresh key for every new request."));
+        }
+        match known.answer {
+            Some((status, sealed)) => {
+                let body = self.parts.master_key.open_text(&sealed, &context(actor, key)).map_err(|error| problem::internal(&error))?;
+                Ok(Keyed::Answered { status, body: body.expose_secret().to_owned() })
+            }
+            None if now.since(known.started_at) < ABANDONED => {
+                Err(Problem::new(ProblemCode::IdempotencyKeyInUse, "The request with this idempotency key is still being answered.")
+                    .hint("Repeat the request in a few seconds to get its answer."))
+            }
+            None => {
+                uow.begin_keyed_anew(&actor.user, key, now).await.map_err(problem::store)?;
+                uow.commit().await.map_err(problem::store)?;
+                Ok(Keyed::First)
+            }
+        }
+    }
+
+    /// Keeps the answer that a request got.
+    pub async fn answer_keyed(&self, actor: &Actor, key: &str, status: u16, body: &str) -> Result<(), Problem> {
+        // A token or a key that is shown once is in some of them.
+        let sealed = self.parts.master_key.seal(body.as_bytes(), &context(actor, key)).map_err(|error| problem::internal(&error))?;
+        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        uow.answer_keyed(&actor.user, key, status, &sealed).await.map_err(problem::store)?;
+        uow.commit().await.map_err(problem::store)
+    }
+
+    /// Forgets a request that was refused: nothing was done, and the same one may be made again.
+    pub async fn forget_keyed(&self, actor: &Actor, key: &str) -> Result<(), Problem> {
+        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        uow.forget_keyed(&actor.user, key).await.map_err(problem::store)?;
+        uow.commit().await.map_err(problem::store)
+    }
+}
