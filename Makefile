@@ -1,7 +1,7 @@
 # One page of what can be done. `make help` prints it.
 CARGO ?= cargo
 
-.PHONY: help build test demo bench bench-provision clean-machine
+.PHONY: help build test demo bench bench-provision clean-machine schemathesis
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
@@ -22,3 +22,6 @@ bench-provision: build ## from POST to the first query, beside the engines' own 
 
 clean-machine: ## runs `make test` and `make demo` in a fresh Debian 12 made by debootstrap (as root)
 	@scripts/clean-machine
+
+schemathesis: build ## throws generated requests at the API for ten minutes (from PyPI)
+	MOORAGE_BINARY=target/release/moorage tests/vendors/schemathesis 600

@@ -25,6 +25,10 @@ pub enum OperationStatus {
 }
 
 impl OperationStatus {
+    /// Every status.
+    pub const ALL: &'static [Self] =
+        &[Self::Queued, Self::Running, Self::CleaningUp, Self::NeedsOperator, Self::Succeeded, Self::Failed, Self::Cancelled];
+
     /// As stored.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,9 +43,7 @@ impl OperationStatus {
     }
     /// Reads a stored status.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Queued, Self::Running, Self::CleaningUp, Self::NeedsOperator, Self::Succeeded, Self::Failed, Self::Cancelled]
-            .into_iter()
-            .find(|s| s.as_str() == text)
+        Self::ALL.iter().copied().find(|status| status.as_str() == text)
     }
     /// Nothing more will happen.
     pub fn ended(self) -> bool {

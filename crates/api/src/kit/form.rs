@@ -2,6 +2,7 @@
 //! so that a caller is told all at once. Unknown fields are refused. In optional fields `null`, `""` and absence mean the
 //! same.
 
+use super::describe;
 use super::refusal::Refusal;
 use moorage_domain::{Problem, ProblemCode};
 use serde_json::{Map, Value};
@@ -74,6 +75,9 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
+/// What a form that is being described reads.
+static NOTHING: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+
 /// One object of a body.
 pub(crate) struct Form<'a> {
     path: String,
@@ -127,10 +131,12 @@ impl<'a> Form<'a> {
     }
     /// A required text.
     pub(crate) fn text(&self, key: &'static str) -> Option<&'a str> {
+        describe::text(self.path(key), true);
         self.as_text(key, self.required(key)?)
     }
     /// An optional text.
     pub(crate) fn optional_text(&self, key: &'static str) -> Option<&'a str> {
+        describe::text(self.path(key), false);
         self.as_text(key, self.present(key)?)
     }
     fn as_text(&self, key: &str, value: &'a Value) -> Option<&'a str> {
@@ -144,11 +150,13 @@ impl<'a> Form<'a> {
     }
     /// A required text that follows a rule.
     pub(crate) fn ruled_text(&self, key: &'static str, rule: &TextRule) -> Option<&'a str> {
+        describe::ruled_text(self.path(key), true, rule);
         let text = self.text(key)?;
         self.follows(key, text, rule).then_some(text)
     }
     /// An optional text that follows a rule.
     pub(crate) fn optional_ruled_text(&self, key: &'static str, rule: &TextRule) -> Option<&'a str> {
+        describe::ruled_text(self.path(key), false, rule);
         let text = self.optional_text(key)?;
         self.follows(key, text, rule).then_some(text)
     }
@@ -169,11 +177,13 @@ impl<'a> Form<'a> {
     }
     /// A required text out of a list.
     pub(crate) fn choice(&self, key: &'static str, choices: &[&'static str]) -> Option<&'a str> {
+        describe::choice(self.path(key), true, choices);
         let text = self.text(key)?;
         self.one_of(key, text, choices)
     }
     /// An optional text out of a list.
     pub(crate) fn optional_choice(&self, key: &'static str, choices: &[&'static str]) -> Option<&'a str> {
+        describe::choice(self.path(key), false, choices);
         let text = self.optional_text(key)?;
         self.one_of(key, text, choices)
     }
@@ -187,6 +197,7 @@ impl<'a> Form<'a> {
     }
     /// An optional truth value.
     pub(crate) fn optional_bool(&self, key: &'static str) -> Option<bool> {
+        describe::boolean(self.path(key));
         let value = self.present(key)?;
         if value.as_bool().is_none() {
             self.invalid(key, "Input should be a valid boolean");
@@ -195,10 +206,12 @@ impl<'a> Form<'a> {
     }
     /// A required whole number within a range.
     pub(crate) fn number(&self, key: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
+        describe::number(self.path(key), true, &range);
         self.as_number(key, self.required(key)?, range)
     }
     /// An optional whole number within a range.
     pub(crate) fn optional_number(&self, key: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
+        describe::number(self.path(key), false, &range);
         self.as_number(key, self.present(key)?, range)
     }
     fn as_number(&self, key: &str, value: &Value, range: RangeInclusive<u32>) -> Option<u32> {
@@ -223,10 +236,18 @@ impl<'a> Form<'a> {
     }
     /// A required object.
     pub(crate) fn form(&self, key: &'static str) -> Option<Form<'a>> {
+        if describe::describing() {
+            describe::form(self.path(key), true);
+            return Some(Form::at(self.path(key), &NOTHING, self.faults));
+        }
         self.as_form(key, self.required(key)?)
     }
     /// An optional object.
     pub(crate) fn optional_form(&self, key: &'static str) -> Option<Form<'a>> {
+        if describe::describing() {
+            describe::form(self.path(key), false);
+            return Some(Form::at(self.path(key), &NOTHING, self.faults));
+        }
         self.as_form(key, self.present(key)?)
     }
     fn as_form(&self, key: &str, value: &'a Value) -> Option<Form<'a>> {
@@ -240,10 +261,18 @@ impl<'a> Form<'a> {
     }
     /// A required list.
     pub(crate) fn list(&self, key: &'static str, most: usize) -> Option<Items<'a>> {
+        if describe::describing() {
+            describe::list(self.path(key), true, most);
+            return Some(Items { path: self.path(key), items: &[], faults: self.faults });
+        }
         self.as_list(key, self.required(key)?, most)
     }
     /// An optional list.
     pub(crate) fn optional_list(&self, key: &'static str, most: usize) -> Option<Items<'a>> {
+        if describe::describing() {
+            describe::list(self.path(key), false, most);
+            return Some(Items { path: self.path(key), items: &[], faults: self.faults });
+        }
         self.as_list(key, self.present(key)?, most)
     }
     fn as_list(&self, key: &str, value: &'a Value, most: usize) -> Option<Items<'a>> {
@@ -261,6 +290,7 @@ impl<'a> Form<'a> {
     }
     /// An optional value of any kind, for fields that may be written in two ways.
     pub(crate) fn optional_value(&self, key: &'static str) -> Option<&'a Value> {
+        describe::anything(self.path(key));
         self.present(key)
     }
     /// Ends the reading of this object: whatever was not asked for is refused.
@@ -299,6 +329,9 @@ impl<'a> Items<'a> {
     }
     /// The objects among them; anything else is noted.
     pub(crate) fn forms(&self) -> Vec<Form<'a>> {
+        if describe::describing() {
+            return vec![Form::at(format!("{}.*", self.path), &NOTHING, self.faults)];
+        }
         let form = |(index, value): (usize, &'a Value)| {
             let path = format!("{}.{index}", self.path);
             match value {
@@ -313,6 +346,7 @@ impl<'a> Items<'a> {
     }
     /// The texts among them that are not blank, each with its path; anything else is noted.
     pub(crate) fn texts(&self) -> Vec<(String, &'a str)> {
+        describe::text(format!("{}.*", self.path), true);
         let text = |(index, value): (usize, &'a Value)| {
             let path = format!("{}.{index}", self.path);
             match value {

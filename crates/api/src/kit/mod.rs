@@ -1,5 +1,6 @@
 //! What every family needs and none owns: bodies, queries, forms, and the exchange around a handler.
 
+pub(crate) mod describe;
 pub(crate) mod exchange;
 pub(crate) mod form;
 pub(crate) mod health;

@@ -62,7 +62,7 @@ pub(crate) enum Family {
 
 impl Family {
     pub(crate) fn of(path: &str) -> Self {
-        if path == "/metrics" {
+        if path == "/metrics" || path == "/openapi.json" || path.starts_with("/docs") {
             return Self::Native;
         }
         match path.strip_prefix("/moorage") {

@@ -4,6 +4,7 @@ use crate::kit::refusal::Refusal;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use moorage_domain::{Category, Problem, ProblemCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The field that the app names, as this family calls it.
@@ -28,8 +29,9 @@ fn field_name(field: &str) -> &str {
     FIELDS.iter().find(|(theirs, _)| *theirs == field).map_or(field, |(_, ours)| ours)
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// The problem document.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Body<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -42,11 +44,12 @@ struct Body<'a> {
     field: Option<&'a str>,
     /// Every failing field, when there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     errors: Vec<FieldError<'a>>,
     instance: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FieldError<'a> {
     field: Option<&'a str>,
     title: &'a str,

@@ -9,11 +9,12 @@ use moorage_domain::problem::Problem;
 use moorage_domain::server_type::ServerType;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::tenant::{AccessKey, Action, Project, Token, User};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 /// A page of a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Page<T> {
     items: Vec<T>,
     next: Option<String>,
@@ -32,7 +33,7 @@ impl<T> Page<T> {
 }
 
 /// A cluster.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Cluster {
     id: String,
     name: String,
@@ -61,27 +62,27 @@ pub(crate) struct Cluster {
 }
 
 /// What is asked for, and whether it binds on this host.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Limits {
     cpu: Limit,
     memory: Limit,
     disk: Limit,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Limit {
     value: u32,
     unit: &'static str,
     enforced: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Isolation {
     tenants: bool,
     network: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Instance {
     id: String,
     name: String,
@@ -140,13 +141,13 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
 }
 
 /// The answer to an accepted request.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct AcceptedBody {
     cluster: Cluster,
     operation: OperationRef,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct OperationRef {
     id: String,
 }
@@ -157,7 +158,7 @@ pub(crate) fn accepted(accepted: &Accepted, cluster: Cluster) -> AcceptedBody {
 }
 
 /// An operation.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Operation {
     id: String,
     kind: String,
@@ -166,19 +167,37 @@ pub(crate) struct Operation {
     step: String,
     attempt: u32,
     waiting_for: Option<String>,
-    problem: Option<Problem>,
+    problem: Option<ProblemPart>,
     requested_by: String,
     created_at: String,
     finished_at: Option<String>,
     events: Vec<Event>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Event {
     at: String,
     step: String,
     kind: String,
     detail: String,
+}
+
+/// Why an operation failed, cleans up or waits.
+#[derive(Serialize, JsonSchema)]
+struct ProblemPart {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+}
+
+fn problem_part(problem: &Problem) -> ProblemPart {
+    let Problem { code, message, detail, hint, field } = problem.clone();
+    ProblemPart { code: code.as_str(), message, detail, hint, field }
 }
 
 /// An operation with its timeline.
@@ -197,7 +216,7 @@ pub(crate) fn operation(view: &OperationView) -> Operation {
         step: view.step.clone(),
         attempt: view.attempt,
         waiting_for: view.waiting_for.clone(),
-        problem: view.problem.clone(),
+        problem: view.problem.as_ref().map(problem_part),
         requested_by: view.requested_by.clone(),
         created_at: view.created_at.rfc3339(),
         finished_at: view.finished_at.map(|at| at.rfc3339()),
@@ -206,7 +225,7 @@ pub(crate) fn operation(view: &OperationView) -> Operation {
 }
 
 /// An engine version on offer.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct EngineVersion {
     id: String,
     engine: &'static str,
@@ -217,7 +236,7 @@ pub(crate) struct EngineVersion {
     facts: Vec<FactBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FactBody {
     name: &'static str,
     value: String,
@@ -237,7 +256,7 @@ pub(crate) fn engine_version(view: &EngineVersionView) -> EngineVersion {
 }
 
 /// A server type on offer.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ServerTypeBody {
     name: String,
     cpu: u32,
@@ -256,7 +275,7 @@ pub(crate) fn server_type(server_type: &ServerType, abilities: &Abilities) -> Se
 }
 
 /// A subnet.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct SubnetBody {
     id: String,
     cidr: String,
@@ -269,19 +288,49 @@ pub(crate) fn subnet(subnet: &Subnet) -> SubnetBody {
 }
 
 /// The host and what it can enforce.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct HostBody {
     id: String,
-    abilities: Abilities,
+    abilities: AbilitiesBody,
+}
+
+/// What a host can enforce; what it cannot is shown, never ignored.
+#[derive(Serialize, JsonSchema)]
+struct AbilitiesBody {
+    tenants_isolated: bool,
+    network_isolated: bool,
+    groups_tracked: bool,
+    limits_enforced: bool,
+    volume_driver: String,
+    volume_size_enforced: bool,
+    atomic_snapshots: bool,
 }
 
 /// The host and what it can enforce.
 pub(crate) fn host(id: &HostId, abilities: Abilities) -> HostBody {
+    let Abilities {
+        tenants_isolated,
+        network_isolated,
+        groups_tracked,
+        limits_enforced,
+        volume_driver,
+        volume_size_enforced,
+        atomic_snapshots,
+    } = abilities;
+    let abilities = AbilitiesBody {
+        tenants_isolated,
+        network_isolated,
+        groups_tracked,
+        limits_enforced,
+        volume_driver,
+        volume_size_enforced,
+        atomic_snapshots,
+    };
     HostBody { id: id.to_string(), abilities }
 }
 
 /// A project.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ProjectBody {
     id: String,
     name: String,
@@ -294,7 +343,7 @@ pub(crate) fn project(project: &Project) -> ProjectBody {
 }
 
 /// A user.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct UserBody {
     id: String,
     name: String,
@@ -317,7 +366,7 @@ pub(crate) fn user(user: &User) -> UserBody {
 }
 
 /// A token; what proves it is shown once, when it is made.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct TokenBody {
     id: String,
     name: Option<String>,
@@ -339,7 +388,7 @@ pub(crate) fn token(token: &Token, secret: Option<&SecretString>) -> TokenBody {
 }
 
 /// An access key; its secret is shown once, when it is made.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct AccessKeyBody {
     access_key: String,
     name: Option<String>,
@@ -361,7 +410,7 @@ pub(crate) fn access_key(key: &AccessKey, secret: Option<&SecretString>) -> Acce
 }
 
 /// A group of parameters.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ParameterGroupBody<'a> {
     id: &'a str,
     name: &'a str,
@@ -371,7 +420,7 @@ pub(crate) struct ParameterGroupBody<'a> {
     parameters: Option<Vec<ParameterBody<'a>>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ParameterBody<'a> {
     name: &'a str,
     default_value: Option<&'a str>,
@@ -397,13 +446,13 @@ pub(crate) fn parameter_group<'a>(group: &'a ParameterGroup, parameters: Option<
 }
 
 /// What a cluster's engine applies.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct AppliedParametersBody<'a> {
     read_at: String,
     items: Vec<AppliedParameterBody<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct AppliedParameterBody<'a> {
     name: &'a str,
     applied_value: Option<&'a str>,
@@ -438,7 +487,7 @@ fn applied_parameter(parameter: &Parameter) -> AppliedParameterBody<'_> {
 }
 
 /// A change that was asked for.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ActionBody {
     id: String,
     at: String,
