@@ -20,18 +20,49 @@ macro_rules! select_cluster {
         )
     };
 }
+/// A condition on the filter's parameters. Those a list is asked for most are compared plainly where they are given, so that an index
+/// finds their rows; a text that allows for both would have every row looked at.
 macro_rules! filter {
-    () => {
+    ($engine:ident, $name:ident, $state:ident) => {
         concat!(
-            "WHERE c.project_id = $1 AND c.gone_at IS NULL ",
-            "AND (CAST($2 AS TEXT) IS NULL OR c.engine = $2) AND (CAST($3 AS TEXT) IS NULL OR c.name = $3) ",
-            "AND (CAST($4 AS TEXT) IS NULL OR c.state = $4) AND (CAST($5 AS TEXT) IS NULL OR c.database_name = $5) "
+            "WHERE c.project_id = $1 AND c.gone_at IS NULL AND ",
+            filter!(@$engine "c.engine", "$2"),
+            " AND ",
+            filter!(@$name "c.name", "$3"),
+            " AND ",
+            filter!(@$state "c.state", "$4"),
+            " AND ",
+            filter!(@perhaps "c.database_name", "$5"),
+            " "
         )
+    };
+    (@given $column:literal, $parameter:literal) => {
+        concat!($column, " = ", $parameter)
+    };
+    (@absent $column:literal, $parameter:literal) => {
+        concat!("CAST(", $parameter, " AS TEXT) IS NULL")
+    };
+    (@perhaps $column:literal, $parameter:literal) => {
+        concat!("(CAST(", $parameter, " AS TEXT) IS NULL OR ", $column, " = ", $parameter, ")")
+    };
+}
+macro_rules! count {
+    ($engine:ident, $name:ident, $state:ident) => {
+        concat!("SELECT count(*) AS n FROM cluster c ", filter!($engine, $name, $state))
     };
 }
 macro_rules! page {
-    ($order:literal) => {
-        concat!(select_cluster!(""), filter!(), "ORDER BY ", $order, ", c.id LIMIT $6 OFFSET $7")
+    ($engine:ident, $column:literal, $direction:literal) => {
+        concat!(
+            select_cluster!(""),
+            filter!($engine, absent, perhaps),
+            "ORDER BY ",
+            $column,
+            $direction,
+            ", c.id",
+            $direction,
+            " LIMIT $6 OFFSET $7"
+        )
     };
 }
 
@@ -42,13 +73,24 @@ statements! {
     GET_IN_PROJECT = select_cluster!("WHERE c.project_id = $1 AND c.id = $2 AND c.gone_at IS NULL");
     GET_BY_NAME = select_cluster!("WHERE c.project_id = $1 AND c.name = $2 AND c.gone_at IS NULL");
     ALL_OF_HOST = select_cluster!("WHERE c.host_id = $1 AND c.gone_at IS NULL ORDER BY c.id");
-    COUNT = concat!("SELECT count(*) AS n FROM cluster c ", filter!());
-    PAGE_NAME_ASC = page!("c.name ASC");
-    PAGE_NAME_DESC = page!("c.name DESC");
-    PAGE_STATE_ASC = page!("c.state ASC");
-    PAGE_STATE_DESC = page!("c.state DESC");
-    PAGE_CREATED_ASC = page!("c.created_at ASC");
-    PAGE_CREATED_DESC = page!("c.created_at DESC");
+    NAMED = concat!(select_cluster!(""), filter!(perhaps, given, perhaps), "LIMIT $6 OFFSET $7");
+    COUNT_NAMED = count!(perhaps, given, perhaps);
+    COUNT = count!(absent, absent, absent);
+    COUNT_STATE = count!(absent, absent, given);
+    COUNT_ENGINE = count!(given, absent, absent);
+    COUNT_ENGINE_STATE = count!(given, absent, given);
+    PAGE_NAME_ASC = page!(absent, "c.name", " ASC");
+    PAGE_NAME_DESC = page!(absent, "c.name", " DESC");
+    PAGE_STATE_ASC = page!(absent, "c.state", " ASC");
+    PAGE_STATE_DESC = page!(absent, "c.state", " DESC");
+    PAGE_CREATED_ASC = page!(absent, "c.created_at", " ASC");
+    PAGE_CREATED_DESC = page!(absent, "c.created_at", " DESC");
+    ENGINE_PAGE_NAME_ASC = page!(given, "c.name", " ASC");
+    ENGINE_PAGE_NAME_DESC = page!(given, "c.name", " DESC");
+    ENGINE_PAGE_STATE_ASC = page!(given, "c.state", " ASC");
+    ENGINE_PAGE_STATE_DESC = page!(given, "c.state", " DESC");
+    ENGINE_PAGE_CREATED_ASC = page!(given, "c.created_at", " ASC");
+    ENGINE_PAGE_CREATED_DESC = page!(given, "c.created_at", " DESC");
     SET_WISH = "UPDATE cluster SET wish = $2, modified_at = $3 WHERE id = $1";
     SET_TERM = "UPDATE cluster SET term = $2 WHERE id = $1 AND term < $2";
     SET_VERSION = "UPDATE cluster SET version = $2, modified_at = $3 WHERE id = $1";
@@ -130,6 +172,34 @@ fn read(row: &AnyRow) -> StoreResult<Cluster> {
     })
 }
 
+/// The statements that count and that read a page of what a filter finds.
+fn list_statements(filter: &ClusterFilter, sort: ClusterSort, descending: bool) -> (&'static str, &'static str) {
+    if filter.name.is_some() {
+        return (COUNT_NAMED, NAMED);
+    }
+    let count = match (filter.engine.is_some(), filter.state.is_some()) {
+        (false, false) => COUNT,
+        (false, true) => COUNT_STATE,
+        (true, false) => COUNT_ENGINE,
+        (true, true) => COUNT_ENGINE_STATE,
+    };
+    let page = match (filter.engine.is_some(), sort, descending) {
+        (false, ClusterSort::Name, false) => PAGE_NAME_ASC,
+        (false, ClusterSort::Name, true) => PAGE_NAME_DESC,
+        (false, ClusterSort::State, false) => PAGE_STATE_ASC,
+        (false, ClusterSort::State, true) => PAGE_STATE_DESC,
+        (false, ClusterSort::CreatedAt, false) => PAGE_CREATED_ASC,
+        (false, ClusterSort::CreatedAt, true) => PAGE_CREATED_DESC,
+        (true, ClusterSort::Name, false) => ENGINE_PAGE_NAME_ASC,
+        (true, ClusterSort::Name, true) => ENGINE_PAGE_NAME_DESC,
+        (true, ClusterSort::State, false) => ENGINE_PAGE_STATE_ASC,
+        (true, ClusterSort::State, true) => ENGINE_PAGE_STATE_DESC,
+        (true, ClusterSort::CreatedAt, false) => ENGINE_PAGE_CREATED_ASC,
+        (true, ClusterSort::CreatedAt, true) => ENGINE_PAGE_CREATED_DESC,
+    };
+    (count, page)
+}
+
 /// Queries about clusters.
 #[allow(async_fn_in_trait)]
 pub trait Clusters: Rows {
@@ -170,17 +240,10 @@ pub trait Clusters: Rows {
         offset: u64,
         limit: u64,
     ) -> StoreResult<ClusterPage> {
-        let statement = match (sort, descending) {
-            (ClusterSort::Name, false) => PAGE_NAME_ASC,
-            (ClusterSort::Name, true) => PAGE_NAME_DESC,
-            (ClusterSort::State, false) => PAGE_STATE_ASC,
-            (ClusterSort::State, true) => PAGE_STATE_DESC,
-            (ClusterSort::CreatedAt, false) => PAGE_CREATED_ASC,
-            (ClusterSort::CreatedAt, true) => PAGE_CREATED_DESC,
-        };
+        let (count, page) = list_statements(filter, sort, descending);
         let engine = filter.engine.map(EngineName::as_str);
         let state = filter.state.map(ServiceState::as_str);
-        let total: i64 = sqlx::query(COUNT)
+        let total: i64 = sqlx::query(count)
             .bind(project.as_str())
             .bind(engine)
             .bind(&filter.name)
@@ -190,7 +253,7 @@ pub trait Clusters: Rows {
             .await
             .and_then(|row| row.try_get("n"))
             .map_err(failed("counting clusters"))?;
-        let rows = sqlx::query(statement)
+        let rows = sqlx::query(page)
             .bind(project.as_str())
             .bind(engine)
             .bind(&filter.name)
