@@ -2,13 +2,14 @@
 
 use crate::client_stream::{ClientStream, say_and_close};
 use crate::endpoint::Connection;
+use crate::engine_stream::EngineStream;
 use crate::relay::{NoWatch, RelayError, relay};
 use crate::{mariadb, postgresql};
 use moorage_domain::engine::EngineName;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// What holds for logins.
@@ -27,7 +28,7 @@ pub struct LoggedIn {
     /// The client.
     pub client: ClientStream,
     /// The engine.
-    pub engine: UnixStream,
+    pub engine: EngineStream,
     /// Sees what the client says before the engine does, where that matters.
     pub watch: Option<mariadb::CommandWatch>,
 }

@@ -1,5 +1,6 @@
 //! The way from the gateway to an engine.
 
+use crate::engine_stream::EngineStream;
 use moorage_domain::endpoint_file::EngineLeg;
 use std::io;
 use std::time::Duration;
@@ -20,12 +21,12 @@ pub enum LegError {
 }
 
 /// Connects. A full queue is waited for; the caller sets the limit.
-pub async fn connect(leg: &EngineLeg) -> Result<UnixStream, LegError> {
+pub async fn connect(leg: &EngineLeg) -> Result<EngineStream, LegError> {
     match leg {
         EngineLeg::Unix(path) => loop {
             match UnixStream::connect(path).await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(QUEUE_FULL_PAUSE).await,
-                other => return other.map_err(LegError::Connect),
+                other => return other.and_then(|socket| EngineStream::new(socket.into_std()?)).map_err(LegError::Connect),
             }
         },
         EngineLeg::Tcp { .. } => Err(LegError::NotLocal),

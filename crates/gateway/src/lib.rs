@@ -4,7 +4,7 @@
 //! ([`moorage_domain::endpoint_file`]), `DIR/accepted/<cluster>.json` is the last file that was good. It is a stranger to
 //! the engines (decisions 1): it knows no password and has no account anywhere.
 //!
-//! Threads: one accepts, follows the files and answers the control socket; one per processor carries connections, each
+//! Threads: one accepts, follows the files and answers the control socket; one per two processors carries connections, each
 //! connection on one of them from beginning to end.
 
 mod accept;
@@ -15,6 +15,7 @@ mod endpoint;
 mod endpoint_directory;
 mod endpoints;
 mod engine_leg;
+mod engine_stream;
 mod log_limit;
 mod mariadb;
 mod postgresql;

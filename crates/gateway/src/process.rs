@@ -30,7 +30,7 @@ pub struct Options {
     pub drain: Duration,
     /// How often to look for files that changed although nobody said so.
     pub look_every: Duration,
-    /// Threads for connections; none: one per processor, at most eight.
+    /// Threads for connections; none: one per two processors, at most eight.
     pub workers: Option<usize>,
     /// The account of the operating system that administers the engines, beside those nobody may use anywhere.
     pub administrator: Option<String>,

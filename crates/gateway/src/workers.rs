@@ -9,8 +9,11 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-/// Most threads: a gateway shares its machine with the engines it serves.
+/// Most threads.
 const MOST_WORKERS: usize = 8;
+/// Processors per thread: a gateway shares its machine with the engines it serves, and a thread that finds several
+/// connections ready at once costs each of them less.
+const PROCESSORS_PER_WORKER: usize = 2;
 /// Enough for a TLS handshake; connections keep their state on the heap.
 const STACK: usize = 512 * 1024;
 
@@ -27,10 +30,10 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` threads; none given: one per processor, at most eight.
+    /// Starts `count` threads; none given: one per two processors, at most eight.
     pub fn start(count: Option<usize>) -> io::Result<Self> {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        let count = count.unwrap_or(processors).clamp(1, MOST_WORKERS);
+        let count = count.unwrap_or(processors.div_ceil(PROCESSORS_PER_WORKER)).clamp(1, MOST_WORKERS);
         let workers = (0..count).map(Worker::start).collect::<io::Result<_>>()?;
         Ok(Self { workers })
     }
@@ -49,7 +52,7 @@ impl Workers {
 
 impl Worker {
     fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name(format!("connections-{number}")).stack_size(STACK).spawn(move || {

@@ -10,13 +10,14 @@ use crate::client_stream::{ClientStream, close, say_and_close};
 use crate::connection::{LoggedIn, LoginError, LoginRules};
 use crate::endpoint::Connection;
 use crate::engine_leg;
+use crate::engine_stream::EngineStream;
 use packets::{Answer, Greeting, LoginRequest, Malformed, Refusal};
 use proxy_header::proxy_header;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -202,7 +203,7 @@ async fn read_some<R: AsyncRead + Unpin>(from: &mut R, into: &mut [u8]) -> io::R
     }
 }
 
-async fn connect(connection: &Connection) -> Result<UnixStream, Refusal> {
+async fn connect(connection: &Connection) -> Result<EngineStream, Refusal> {
     let Some(leg) = connection.choose_leg() else {
         return Err(unavailable("its cluster has no primary at the moment"));
     };

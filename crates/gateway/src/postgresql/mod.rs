@@ -6,11 +6,12 @@ use crate::client_stream::{ClientStream, say_and_close};
 use crate::connection::{LoggedIn, LoginError, LoginRules};
 use crate::endpoint::{Connection, Endpoint};
 use crate::engine_leg;
+use crate::engine_stream::EngineStream;
 use crate::tls::POSTGRESQL_ALPN;
 use messages::{Login, LoginWatch, Opening, Refusal, Startup};
 use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -125,7 +126,7 @@ async fn accept_tls(stream: TcpStream, tls: Option<&TlsAcceptor>) -> Result<Clie
 }
 
 /// Passes the talk about passwords in both directions until the engine has decided; gives the process id of the backend.
-async fn authenticate(client: &mut ClientStream, engine: &mut UnixStream) -> Result<Option<i32>, LoginError> {
+async fn authenticate(client: &mut ClientStream, engine: &mut EngineStream) -> Result<Option<i32>, LoginError> {
     let mut watch = LoginWatch::new();
     let mut up = [0; 1024];
     let mut down = [0; 4096];
@@ -154,7 +155,7 @@ async fn authenticate(client: &mut ClientStream, engine: &mut UnixStream) -> Res
     }
 }
 
-async fn connect(connection: &Connection) -> Result<UnixStream, Refusal> {
+async fn connect(connection: &Connection) -> Result<EngineStream, Refusal> {
     let Some(leg) = connection.choose_leg() else {
         return Err(unavailable("its cluster has no primary at the moment"));
     };
