@@ -1,7 +1,7 @@
 # One page of what can be done. `make help` prints it.
 CARGO ?= cargo
 
-.PHONY: help build test demo bench bench-provision clean-machine schemathesis
+.PHONY: help build test demo bench bench-install bench-provision bench-api bench-footprint bench-gateway clean-machine schemathesis
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
@@ -15,10 +15,25 @@ test: ## installs what is missing and runs every check and test
 demo: ## builds, starts a server, makes a MariaDB and a PostgreSQL cluster and asks each a question; safe to repeat
 	@scripts/demo
 
-bench: bench-provision ## every benchmark; tables on the terminal, figures in target/bench/
+bench: ## every benchmark; tables on the terminal, figures in target/bench/
+	@failed=; for bench in provision api gateway footprint; do \
+	    $(MAKE) --no-print-directory bench-$$bench || failed="$$failed $$bench"; done; \
+	[ -z "$$failed" ] || { echo "make bench: FAILED$$failed"; exit 1; }
+
+bench-install:
+	@scripts/install-missing bench
 
 bench-provision: build ## from POST to the first query, beside the engines' own bare start and the stock way
 	$(CARGO) xtask bench provision
+
+bench-api: build bench-install ## signed requests per second with ten thousand clusters in the store, on SQLite and on PostgreSQL
+	$(CARGO) xtask bench api
+
+bench-gateway: build bench-install ## queries through the gateway, beside HAProxy and beside no gateway
+	$(CARGO) xtask bench gateway
+
+bench-footprint: build bench-install ## memory of server, gateway and shims after load and ten minutes of rest
+	$(CARGO) xtask bench footprint
 
 clean-machine: ## runs `make test` and `make demo` in a fresh Debian 12 made by debootstrap (as root)
 	@scripts/clean-machine

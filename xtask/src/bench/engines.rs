@@ -68,16 +68,29 @@ impl Engine {
 
     /// Starts the engine on its directory.
     pub fn start(self, directory: &Path) -> Result<Server> {
+        self.start_on(directory, None)
+    }
+
+    /// Starts the engine on its directory; it listens on this port of the loopback address too.
+    pub fn start_on(self, directory: &Path, port: Option<u16>) -> Result<Server> {
         let log = std::fs::File::create(directory.join("log"))?;
         let mut command = match self {
             Engine::PostgreSql => {
                 let mut command = program(&postgresql("postgres"), directory);
-                command.args(["-c", "listen_addresses=", "-k"]).arg(directory).arg("-D").arg(directory.join("data"));
+                command.arg("-k").arg(directory).arg("-D").arg(directory.join("data"));
+                match port {
+                    Some(port) => command.args(["-c", "listen_addresses=127.0.0.1", "-p", &port.to_string()]),
+                    None => command.args(["-c", "listen_addresses="]),
+                };
                 command
             }
             Engine::MariaDb => {
                 let mut command = program("/usr/sbin/mariadbd", directory);
-                command.args(["--no-defaults", "--skip-networking"]);
+                command.arg("--no-defaults");
+                match port {
+                    Some(port) => command.arg("--bind-address=127.0.0.1").arg(format!("--port={port}")),
+                    None => command.arg("--skip-networking"),
+                };
                 command
                     .arg(format!("--datadir={}", directory.join("data").display()))
                     .arg(format!("--tmpdir={}", temporary(directory).display()))

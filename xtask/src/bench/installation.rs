@@ -17,6 +17,18 @@ pub struct Installation {
     client: reqwest::blocking::Client,
     base_url: String,
     token: String,
+    database_url: Option<String>,
+}
+
+fn spawn(program: &Path, directory: &Path, database_url: Option<&str>) -> Result<Child> {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(directory.join("serve.log"))?;
+    let mut command = Command::new(program);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(directory);
+    command.arg("--config").arg(directory.join("moorage.toml")).env_remove("MOORAGE_DATABASE_URL");
+    if let Some(url) = database_url {
+        command.env("MOORAGE_DATABASE_URL", url);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().context("starting the server")
 }
 
 /// A cluster that answered.
@@ -31,7 +43,12 @@ pub struct Cluster {
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        let stopped = Command::new(&self.program).args(["stop", "--all", "--data-dir"]).arg(&self.directory).output();
+        let mut stop = Command::new(&self.program);
+        stop.args(["stop", "--all", "--data-dir"]).arg(&self.directory).env_remove("MOORAGE_DATABASE_URL");
+        if let Some(url) = &self.database_url {
+            stop.env("MOORAGE_DATABASE_URL", url);
+        }
+        let stopped = stop.output();
         if !stopped.is_ok_and(|output| output.status.success()) {
             eprintln!("the measured installation in {} could not be stopped", self.directory.display());
         }
@@ -43,32 +60,67 @@ impl Drop for Installation {
 impl Installation {
     /// Starts one with this many spare directories per engine and waits until they are there.
     pub fn start(program: &Path, under: &Path, spares: usize) -> Result<Self> {
-        let directory = under.join(format!("moorage-bench-{}-{spares}", std::process::id()));
+        let mut this = Self::begin(program, under, &format!("[storage]\nspares = {spares}\n"), &spares.to_string(), None)?;
+        this.until_spares_wait(spares)?;
+        Ok(this)
+    }
+
+    /// Starts one without spare directories whose store is in this database.
+    pub fn start_on(program: &Path, under: &Path, database_url: Option<&str>) -> Result<Self> {
+        Self::begin(program, under, "[storage]\nspares = 0\n", "store", database_url)
+    }
+
+    /// Starts one without spare directories and with this configuration besides.
+    pub fn start_configured(program: &Path, under: &Path, configuration: &str) -> Result<Self> {
+        Self::begin(program, under, &format!("[storage]\nspares = 0\n{configuration}"), "configured", None)
+    }
+
+    fn begin(program: &Path, under: &Path, configuration: &str, name: &str, database_url: Option<&str>) -> Result<Self> {
+        let directory = under.join(format!("moorage-bench-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
-        let configuration = directory.join("moorage.toml");
-        std::fs::write(&configuration, format!("[storage]\nspares = {spares}\n"))?;
-        let log = std::fs::File::create(directory.join("serve.log"))?;
-        let server = Command::new(program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(&directory)
-            .arg("--config")
-            .arg(&configuration)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("starting the server")?;
+        std::fs::write(directory.join("moorage.toml"), configuration)?;
+        let database_url = database_url.map(str::to_owned);
+        let server = spawn(program, &directory, database_url.as_deref())?;
         let _already_set = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::blocking::Client::new();
-        let mut this = Self { program: program.to_owned(), directory, server, client, base_url: String::new(), token: String::new() };
-        this.until(Duration::from_secs(60), |this| {
-            let text = std::fs::read_to_string(this.directory.join("bootstrap.json")).ok()?;
-            let bootstrap: Value = serde_json::from_str(&text).ok()?;
+        let (base_url, token) = (String::new(), String::new());
+        let mut this = Self { program: program.to_owned(), directory, server, client, base_url, token, database_url };
+        this.until_ready()?;
+        Ok(this)
+    }
+
+    fn until_ready(&mut self) -> Result<()> {
+        self.until(Duration::from_secs(60), |this| {
+            let bootstrap = this.bootstrap().ok()?;
             this.base_url = bootstrap["base_url"].as_str()?.to_owned();
             this.token = bootstrap["token"].as_str()?.to_owned();
             this.client.get(format!("{}/readyz", this.base_url)).send().ok().filter(|answer| answer.status().is_success()).map(drop)
-        })?;
-        this.until_spares_wait(spares)?;
-        Ok(this)
+        })
+    }
+
+    /// Ends the server; engines and gateway go on.
+    pub fn stop_server(&mut self) -> Result<()> {
+        Command::new("kill").arg(self.server.id().to_string()).status()?;
+        self.server.wait()?;
+        Ok(())
+    }
+
+    /// Starts the server again; how long until it was ready.
+    pub fn start_server(&mut self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.server = spawn(&self.program, &self.directory, self.database_url.as_deref())?;
+        self.until_ready()?;
+        Ok(begun.elapsed())
+    }
+
+    /// The process id of the server.
+    pub fn server_process(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// Address and credentials of the first administrator.
+    pub fn bootstrap(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&std::fs::read_to_string(self.directory.join("bootstrap.json"))?)?)
     }
 
     /// Waits until the spares are back.
@@ -97,9 +149,20 @@ impl Installation {
         }
     }
 
-    /// Asks for a cluster; returns its identifier.
+    /// Its data directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Asks for a cluster of the smallest type; returns its identifier.
     pub fn ask(&self, engine: &str, name: &str) -> Result<String> {
-        let body = json!({"name": name, "engine": engine, "database": {"name": "bench", "owner": "keeper", "password": PASSWORD}});
+        self.ask_for(engine, name, "db1v1m1")
+    }
+
+    /// Asks for a cluster of this type; returns its identifier.
+    pub fn ask_for(&self, engine: &str, name: &str, server_type: &str) -> Result<String> {
+        let database = json!({"name": "bench", "owner": "keeper", "password": PASSWORD});
+        let body = json!({"name": name, "engine": engine, "server_type": server_type, "database": database});
         let answer = self.client.post(format!("{}/moorage/v1/clusters", self.base_url)).bearer_auth(&self.token).json(&body).send()?;
         let (status, accepted) = (answer.status(), answer.json::<Value>()?);
         accepted["cluster"]["id"].as_str().map(str::to_owned).with_context(|| format!("{status}: {accepted}"))
@@ -120,6 +183,19 @@ impl Installation {
                 _ => bail!("the cluster did not come: {shown}"),
             }
         }
+    }
+
+    /// The certificate that signs the endpoints' certificates, in PEM.
+    pub fn authority(&self) -> Result<String> {
+        let said = Command::new(&self.program).args(["ca", "--data-dir"]).arg(&self.directory).output()?;
+        String::from_utf8(said.stdout).ok().filter(|pem| pem.contains("BEGIN")).context("asking for the certificate")
+    }
+
+    /// The Unix socket the gateway reaches a cluster's engine by.
+    pub fn engine_socket(&self, id: &str) -> Result<PathBuf> {
+        let file = self.directory.join("gateway/endpoints").join(format!("{id}.json"));
+        let endpoint: Value = serde_json::from_str(&std::fs::read_to_string(&file).with_context(|| file.display().to_string())?)?;
+        endpoint["primary"]["unix"].as_str().map(PathBuf::from).with_context(|| format!("no socket in {endpoint}"))
     }
 
     /// Removes a cluster and waits until it is gone.

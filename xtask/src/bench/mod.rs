@@ -1,8 +1,14 @@
 //! Benchmarks: ours, the floor or the peer, and the ratio, from one alternating run.
 
+mod api;
 mod engines;
+mod footprint;
+mod gateway;
+mod haproxy;
 mod installation;
+mod load;
 mod provision;
+mod report;
 
 use anyhow::Result;
 use std::path::PathBuf;
@@ -24,12 +30,57 @@ pub enum Bench {
         #[arg(long, default_value = "/var/tmp")]
         directory: PathBuf,
     },
+    /// Signed requests per second and their times, with ten thousand clusters in the store
+    Api {
+        /// Rounds.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Seconds of load in each.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// The program to measure.
+        #[arg(long, default_value = "target/release/moorage")]
+        program: PathBuf,
+        /// Where data goes while it is measured: a directory that every account may pass through.
+        #[arg(long, default_value = "/var/tmp")]
+        directory: PathBuf,
+    },
+    /// Memory of server, gateway and shims with twenty clusters, after work and a rest
+    Footprint {
+        /// Seconds of rest before anything is measured.
+        #[arg(long, default_value_t = 600)]
+        rest: u64,
+        /// The program to measure.
+        #[arg(long, default_value = "target/release/moorage")]
+        program: PathBuf,
+        /// Where data goes while it is measured: a directory that every account may pass through.
+        #[arg(long, default_value = "/var/tmp")]
+        directory: PathBuf,
+    },
+    /// Queries through the gateway, beside HAProxy on the same engines, and beside no gateway at all
+    Gateway {
+        /// Rounds; in each, every way is taken once.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Seconds that each way is measured for in a round.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// The program to measure.
+        #[arg(long, default_value = "target/release/moorage")]
+        program: PathBuf,
+        /// Where data goes while it is measured: a directory that every account may pass through.
+        #[arg(long, default_value = "/var/tmp")]
+        directory: PathBuf,
+    },
 }
 
 /// Runs one.
 pub fn run(bench: Bench) -> Result<ExitCode> {
     match bench {
         Bench::Provision { rounds, program, directory } => provision::run(rounds, &program.canonicalize()?, &directory),
+        Bench::Api { rounds, seconds, program, directory } => api::run(rounds, seconds, &program.canonicalize()?, &directory),
+        Bench::Footprint { rest, program, directory } => footprint::run(rest, &program.canonicalize()?, &directory),
+        Bench::Gateway { rounds, seconds, program, directory } => gateway::run(rounds, seconds, &program.canonicalize()?, &directory),
     }
 }
 
