@@ -104,22 +104,25 @@ async fn a_password_is_changed_by_its_owner_or_an_administrator_and_ends_tokens(
 async fn guessing_at_a_password_locks_its_name_for_a_while_whether_or_not_it_exists() {
     let plane = ControlPlane::start().await;
     user(&plane, "ann", "viewer").await;
-    for name in ["ann", "nobody-of-that-name"] {
+    // The first wait is a second: what is asked about it is asked at once, however slow the machine is.
+    for (name, alias) in [("ann", "ann@localhost"), ("nobody-of-that-name", "nobody-of-that-name")] {
         for _ in 0..5 {
             assert_eq!(ask(&plane, &basic(name, "guess"), "GET", "/users/me", None).await.1["code"], "unauthenticated");
         }
-        let (status, locked) = ask(&plane, &basic(name, PASSWORD), "GET", "/users/me", None).await;
+        let (status, locked) = ask(&plane, &basic(alias, PASSWORD), "GET", "/users/me", None).await;
         assert_eq!((status, locked["code"].as_str()), (401, Some("login-locked")), "{locked}");
     }
-    assert_eq!(ask(&plane, &basic("ann@localhost", PASSWORD), "GET", "/users/me", None).await.1["code"], "login-locked", "one account");
     assert_eq!(ask(&plane, &bearer(TOKEN), "GET", "/users/me", None).await.0, 200, "tokens are not affected");
     // Who guesses many times at once gets no further: two are checked at a time.
     user(&plane, "bob", "viewer").await;
     let guess = basic("bob", "guess");
     let guesses = (0..40).map(|_| ask(&plane, &guess, "GET", "/users/me", None));
+    let begun = std::time::Instant::now();
     let answers = futures::future::join_all(guesses).await;
+    // Each wait that runs out meanwhile lets one more in.
+    let most = 7 + usize::try_from(begun.elapsed().as_secs()).expect("a few");
     let checked = answers.iter().filter(|(_, answer)| answer["code"] == "unauthenticated").count();
-    assert!((5..=7).contains(&checked), "{checked} guesses were checked");
+    assert!((5..=most).contains(&checked), "{checked} guesses were checked");
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(ask(&plane, &basic("ann", PASSWORD), "GET", "/users/me", None).await.0, 200, "the first wait is short");
 }
