@@ -45,6 +45,7 @@ impl Server {
         };
         let mut login = None;
         let mut base = options.server.clone();
+        let mut ca_file = options.ca_file.clone();
         if base.is_none() || token.is_none() {
             let directory = options.data_dir.clone().unwrap_or_else(default_data_directory);
             let bootstrap = read_bootstrap(&directory)?;
@@ -55,6 +56,9 @@ impl Server {
                     .hint("Give a token with --token-file or MOORAGE_TOKEN."));
             }
             base.get_or_insert(bootstrap.base_url);
+            // A server with a certificate of its own authority leaves that beside its data.
+            let own = directory.join("ca.pem");
+            ca_file = ca_file.or_else(|| own.is_file().then_some(own));
             if token.is_none() {
                 token = bootstrap.token;
                 login = bootstrap.user.zip(bootstrap.password);
@@ -70,7 +74,7 @@ impl Server {
             .ok()
             .filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
             .ok_or_else(|| Failure::new(format!("'{base}' is not the URL of a server.")).hint("Write it as http://127.0.0.1:8440."))?;
-        let http = http_client(&url, options.ca_file.as_deref())?;
+        let http = http_client(&url, ca_file.as_deref().filter(|_| url.scheme() == "https"))?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), credential })
     }
 

@@ -35,8 +35,10 @@ pub struct Server {
     pub listen: Option<String>,
     /// Base URL under which clients reach the API, when it is not the listener's own (a reverse proxy).
     pub public_url: Option<String>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
+    /// PEM chain for https, the leaf first; given together with the key, https is served.
+    pub tls_cert: Option<PathBuf>,
+    /// Its PEM private key.
+    pub tls_key: Option<PathBuf>,
 }
 
 /// `[store]`
@@ -120,8 +122,6 @@ fn read_file(path: Option<&Path>) -> Result<Config, Problem> {
     let text = std::fs::read_to_string(path).map_err(|error| invalid(path, error.to_string()))?;
     let config: Config = toml::from_str(&text).map_err(|error| invalid(path, error.to_string()))?;
     let not_there = [
-        ("server.tls_cert", config.server.tls_cert.is_some()),
-        ("server.tls_key", config.server.tls_key.is_some()),
         ("network.publish", config.network.publish.is_some()),
         ("network.subnets.interface", config.network.subnets.iter().any(|subnet| subnet.interface.is_some())),
         ("storage.path", config.storage.path.is_some()),

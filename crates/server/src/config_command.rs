@@ -35,6 +35,11 @@ fn effective(config: &config::Config) -> toml::Table {
     if let Some(url) = &config.server.public_url {
         server.insert("public_url".into(), url.clone().into());
     }
+    for (key, path) in [("tls_cert", &config.server.tls_cert), ("tls_key", &config.server.tls_key)] {
+        if let Some(path) = path {
+            server.insert(key.into(), path.display().to_string().into());
+        }
+    }
     let subnet = |subnet: &config::SubnetSection| {
         toml::Table::from_iter([("id".to_owned(), subnet.id.clone().into()), ("cidr".to_owned(), subnet.cidr.to_string().into())])
     };

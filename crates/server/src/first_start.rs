@@ -206,6 +206,7 @@ pub fn set_base_url(directory: &Path, base_url: &str) -> Result<()> {
     Ok(())
 }
 
-fn host_name() -> String {
+/// The name of this machine.
+pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -8,6 +8,7 @@ mod config_command;
 mod data_directory;
 mod engine_command;
 mod first_start;
+mod https;
 mod identity;
 mod logging;
 mod output;

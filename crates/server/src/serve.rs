@@ -2,9 +2,11 @@
 
 use crate::data_directory;
 use crate::first_start;
+use crate::https::{Peer, Source, TlsListener};
 use crate::identity::Identity;
 use crate::{config, logging, output};
 use anyhow::{Context, Result};
+use axum::extract::ConnectInfo;
 use clap::Args;
 use moorage_api::ApiOptions;
 use moorage_app::{App, Parts};
@@ -16,6 +18,7 @@ use moorage_engine_postgresql::PostgreSql;
 use moorage_host::Host;
 use moorage_host_local::{LocalHost, LocalHostOptions};
 use moorage_operations::World;
+use moorage_secrets::{CertificateAuthority, ServerName};
 use moorage_store::Wakes;
 use moorage_watchers::Watch;
 use std::net::SocketAddr;
@@ -48,7 +51,7 @@ pub struct ServeArguments {
     /// Configuration file.
     #[arg(long, env = "MOORAGE_CONFIG")]
     config: Option<PathBuf>,
-    /// Serve https (not there yet).
+    /// Serve https: with a certificate of the installation's own authority, or with `tls_cert` and `tls_key` of the configuration.
     #[arg(long)]
     tls: bool,
 }
@@ -68,11 +71,6 @@ pub fn engines() -> Vec<Arc<dyn Engine>> {
 pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    if arguments.tls {
-        return Err(Problem::new(ProblemCode::NotSupportedYet, "The API does not serve https by itself yet.")
-            .hint("Put a TLS proxy in front of it; database endpoints offer TLS already.")
-            .into());
-    }
     let config = config::read(arguments.config.as_deref())?;
     let directory = data_directory::prepare(&arguments.data_dir.unwrap_or_else(data_directory::default_path))?;
     let lock = data_directory::lock(&directory)?;
@@ -82,7 +80,8 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let (store, identity) = (opened.store, opened.identity);
     let (master_key, authority) = (Arc::new(opened.master_key), Arc::new(opened.authority));
     let listener = listen(arguments.listen.or(config.server.listen.clone()).as_deref().unwrap_or(LISTEN)).await?;
-    let base_url = format!("http://{}", listener.local_addr()?);
+    let https = https_source(arguments.tls, &config, &authority, listener.local_addr()?, &directory)?;
+    let base_url = format!("{}://{}", if https.is_some() { "https" } else { "http" }, listener.local_addr()?);
     // Behind a proxy a request from anywhere comes from this machine.
     let open_metrics = listener.local_addr()?.ip().is_loopback() && config.server.public_url.is_none();
 
@@ -118,17 +117,26 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     });
     let ending = stopping.clone();
     let ready = Arc::new(move || if *ending.borrow() { Err("The server is ending.".to_owned()) } else { Ok(()) });
-    let options = ApiOptions { public_base: config.server.public_url.clone(), open_metrics, ready, ..ApiOptions::default() };
+    let options =
+        ApiOptions { public_base: config.server.public_url.clone(), tls: https.is_some(), open_metrics, ready, ..ApiOptions::default() };
     let router = moorage_api::router(app, options);
     first_start::set_base_url(&directory, &base_url)?;
     tracing::info!(%base_url, data = %directory.display(), "serving");
     output::say(&format!("moorage serves {base_url} (data in {}); credentials are in bootstrap.json there", directory.display()));
 
     let mut end = stopping.clone();
-    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(async move {
-        drop(end.wait_for(|stop| *stop).await);
-    });
-    let serving = tokio::spawn(serving.into_future());
+    let ended = async move { drop(end.wait_for(|stop| *stop).await) };
+    let serving = match https {
+        None => {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(ended).into_future())
+        }
+        Some(source) => {
+            let listener = TlsListener::start(listener, source, now)?;
+            let service = router.layer(axum::middleware::map_request(with_address)).into_make_service_with_connect_info::<Peer>();
+            tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(ended).into_future())
+        }
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -144,6 +152,44 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     store.close().await;
     drop(lock);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A request over https tells its address as one over http does.
+async fn with_address(mut request: axum::extract::Request) -> axum::extract::Request {
+    if let Some(ConnectInfo(Peer(address))) = request.extensions().get::<ConnectInfo<Peer>>().copied() {
+        request.extensions_mut().insert(ConnectInfo(address));
+    }
+    request
+}
+
+/// Whether https is served, and with which certificate. The authority is left beside the data, so that commands there trust it.
+fn https_source(
+    asked: bool,
+    config: &config::Config,
+    authority: &Arc<CertificateAuthority>,
+    listens_on: SocketAddr,
+    directory: &Path,
+) -> Result<Option<Source>> {
+    match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(certificate), Some(key)) => return Ok(Some(Source::Files { certificate: certificate.clone(), key: key.clone() })),
+        (None, None) => {}
+        _ => {
+            return Err(Problem::new(ProblemCode::ConfigInvalid, "Of `server.tls_cert` and `server.tls_key` only one is given.")
+                .hint("Give both, or neither and --tls.")
+                .into());
+        }
+    }
+    if !asked {
+        return Ok(None);
+    }
+    let mut names = vec![ServerName::Address(listens_on.ip()), ServerName::Dns("localhost".into())];
+    names.push(ServerName::Address(std::net::Ipv4Addr::LOCALHOST.into()));
+    names.push(ServerName::Dns(first_start::host_name()));
+    let public = config.server.public_url.as_deref().and_then(|url| url.parse::<axum::http::Uri>().ok());
+    names.extend(public.and_then(|url| url.host().map(|host| ServerName::Dns(host.to_owned()))));
+    names.retain(|name| !matches!(name, ServerName::Address(address) if address.is_unspecified()));
+    std::fs::write(directory.join("ca.pem"), authority.certificate()).context("writing ca.pem")?;
+    Ok(Some(Source::Authority(authority.clone(), names)))
 }
 
 /// Operations of this machine may be asked for at another one on the same store.
