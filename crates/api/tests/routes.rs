@@ -179,6 +179,7 @@ async fn another_tenants_things_are_not_there() {
     for (method, path) in operations(NATIVE).filter(|(_, path)| path.contains('{') && !FOR_EVERYBODY.contains(path)) {
         let (id, expected) = match path.split('/').nth(3) {
             Some("operations") => (&operation, (404, "operation-not-found")),
+            Some("instances") => (&cluster, (404, "instance-not-found")),
             Some("users") => (&user, (404, "user-not-found")),
             // Projects are the installation's business: a foreign administrator may not even ask for their end.
             Some("projects") if method == "DELETE" => (&project, (403, "forbidden")),

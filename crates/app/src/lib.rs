@@ -15,10 +15,12 @@ mod logins;
 mod metrics;
 mod operations;
 mod parameters;
+mod parts_of_clusters;
 mod problem;
 mod projects;
 mod users;
 pub mod view;
+mod watchers;
 
 pub use actions::NewAction;
 pub use authentication::access_key_context;
@@ -29,6 +31,8 @@ pub use idempotency::Keyed;
 pub use metrics::{ClusterFigures, Metrics};
 pub use moorage_engine::Fact;
 pub use moorage_host::Abilities;
+pub use moorage_host::Traffic;
+pub use moorage_operations::WatcherStatus;
 pub use moorage_store::ClusterSort;
 pub use parameters::{ParameterGroup, parameter_id};
 pub use users::{ChangeUser, CreateUser, user_mark};
@@ -39,6 +43,7 @@ use moorage_domain::subnet::Subnet;
 use moorage_domain::{HostId, Timestamp};
 use moorage_engine::Engine;
 use moorage_host::Host;
+use moorage_operations::WatcherBoard;
 use moorage_secrets::MasterKey;
 use moorage_store::Store;
 use std::sync::Arc;
@@ -67,6 +72,8 @@ pub struct Parts {
     pub wake: Arc<dyn Fn() + Send + Sync>,
     /// PEM of the certificate authority.
     pub authority: String,
+    /// What watchers last did.
+    pub board: Arc<WatcherBoard>,
 }
 
 impl App {

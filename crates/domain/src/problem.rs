@@ -58,6 +58,7 @@ codes! {
     PathNotFound "path-not-found" NotFound,
     MethodNotAllowed "method-not-allowed" Invalid,
     ClusterNotFound "cluster-not-found" NotFound,
+    InstanceNotFound "instance-not-found" NotFound,
     OperationNotFound "operation-not-found" NotFound,
     UserNotFound "user-not-found" NotFound,
     ProjectNotFound "project-not-found" NotFound,

@@ -18,8 +18,10 @@ pub mod stop;
 pub mod synchronize_parameters;
 pub mod synchronize_state;
 pub mod terminate;
+pub mod watcher_board;
 pub mod world;
 
+pub use watcher_board::{WatcherBoard, WatcherStatus};
 pub use world::World;
 
 use moorage_durable::Registry;

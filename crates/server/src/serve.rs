@@ -17,7 +17,7 @@ use moorage_engine_mariadb::MariaDb;
 use moorage_engine_postgresql::PostgreSql;
 use moorage_host::Host;
 use moorage_host_local::{LocalHost, LocalHostOptions};
-use moorage_operations::World;
+use moorage_operations::{WatcherBoard, World};
 use moorage_secrets::{CertificateAuthority, ServerName};
 use moorage_store::Wakes;
 use moorage_watchers::Watch;
@@ -102,7 +102,9 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let wake = runner.waker();
     let hearing = store.wakes().map(|wakes| tokio::spawn(hear_others(wakes, wake.clone())));
     let (stop, stopping) = watch::channel(false);
-    let watching = Watch { world: world.clone(), wake: wake.clone(), spares: config.storage.spares.unwrap_or(SPARES) };
+    let board = Arc::new(WatcherBoard::default());
+    let spares = config.storage.spares.unwrap_or(SPARES);
+    let watching = Watch { world: world.clone(), wake: wake.clone(), spares, board: board.clone() };
     moorage_watchers::catch_up(&watching).await;
     let mut watchers = moorage_watchers::start(watching, stopping.clone());
 
@@ -114,6 +116,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
         subnets,
         wake,
         authority: authority.certificate().to_owned(),
+        board,
     });
     let ending = stopping.clone();
     let ready = Arc::new(move || if *ending.borrow() { Err("The server is ending.".to_owned()) } else { Ok(()) });

@@ -13,7 +13,7 @@ pub(crate) async fn run(watch: Watch) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        match forget(&watch, now()).await {
+        match watch.look("actions", PERIOD, forget(&watch, now())).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "actions older than 400 days were taken off the record"),
             Err(error) => tracing::warn!(%error, "the record of actions could not be looked at"),

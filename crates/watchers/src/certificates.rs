@@ -17,7 +17,7 @@ const AHEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 pub(crate) async fn run(watch: Watch) {
     loop {
-        let well = look(&watch).await.unwrap_or_else(|error| {
+        let well = watch.look("certificates", PERIOD, look(&watch)).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "certificates of endpoints could not be looked at");
             false
         });

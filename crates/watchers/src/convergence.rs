@@ -34,7 +34,7 @@ pub(crate) async fn run(watch: Watch) {
             change = changes.next() => if !matches!(change, Some(Change::Instance(_))) { continue },
             _ = tick.tick() => {}
         }
-        if let Err(error) = converge(&watch, &mut attempts, None).await {
+        if let Err(error) = watch.look("convergence", PERIOD, converge(&watch, &mut attempts, None)).await {
             tracing::warn!(%error, "wish and world could not be compared");
         }
     }

@@ -36,7 +36,7 @@ pub(crate) async fn run(watch: Watch) {
             },
             _ = tick.tick() => None,
         };
-        if let Err(error) = look(&watch, only.as_ref(), &mut probed).await {
+        if let Err(error) = watch.look("health", PERIOD, look(&watch, only.as_ref(), &mut probed)).await {
             tracing::warn!(%error, "instances could not be observed");
         }
     }

@@ -26,7 +26,7 @@ pub(crate) async fn run(watch: Watch) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let found: HashSet<Leftover> = match find(&watch).await {
+        let found: HashSet<Leftover> = match watch.look("leftovers", PERIOD, find(&watch)).await {
             Ok(found) => found.into_iter().collect(),
             Err(error) => {
                 tracing::warn!(error, "leftovers could not be looked for");

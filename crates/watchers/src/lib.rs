@@ -12,8 +12,9 @@ mod manifests;
 mod spares;
 
 use moorage_domain::Timestamp;
-use moorage_operations::World;
+use moorage_operations::{WatcherBoard, World};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -26,6 +27,23 @@ pub struct Watch {
     pub wake: Arc<dyn Fn() + Send + Sync>,
     /// Spare data directories kept ready for the newest version of each engine.
     pub spares: usize,
+    /// Where watchers write what they last did.
+    pub board: Arc<WatcherBoard>,
+}
+
+impl Watch {
+    /// Lets a watcher look, and notes on the board when, how long and with what result.
+    async fn look<T, E: std::fmt::Display>(
+        &self,
+        name: &'static str,
+        period: Duration,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let (began_at, begun) = (now(), Instant::now());
+        let looked = work.await;
+        self.board.note(name, period, began_at, begun.elapsed(), looked.as_ref().err().map(ToString::to_string));
+        looked
+    }
 }
 
 /// Looks once at everything that should run here and begins what has to be done about it, before anybody is told how things are:

@@ -13,7 +13,7 @@ pub(crate) async fn run(watch: Watch) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(error) = bound(&watch).await {
+        if let Err(error) = watch.look("logs", PERIOD, bound(&watch)).await {
             tracing::warn!(%error, "engine logs could not be looked at");
         }
     }

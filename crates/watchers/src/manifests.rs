@@ -24,7 +24,7 @@ pub(crate) async fn run(watch: Watch) {
     let mut told = false;
     loop {
         tick.tick().await;
-        match keep(&watch, &mut last).await {
+        match watch.look("manifests", PERIOD, keep(&watch, &mut last)).await {
             Ok(()) => told = false,
             Err(error) if !told => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

@@ -17,9 +17,10 @@ pub(crate) async fn run(watch: Watch) {
     let mut clearing = tokio::time::interval(CLEARING);
     clearing.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let wait = match refill(&watch).await {
-            true => PERIOD,
-            false => AFTER_FAILURE,
+        let refilled = async { if refill(&watch).await { Ok(()) } else { Err("a spare data directory could not be made") } };
+        let wait = match watch.look("spares", PERIOD, refilled).await {
+            Ok(()) => PERIOD,
+            Err(_) => AFTER_FAILURE,
         };
         let next = tokio::time::sleep(wait);
         tokio::select! {

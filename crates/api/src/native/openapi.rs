@@ -101,6 +101,15 @@ impl Route {
 }
 
 const PAGE: &[Query] = &[CURSOR, LIMIT];
+const PARTS: &[Query] = &[
+    Query { name: "cluster", schema: TEXT, description: "Only of this cluster, by name or identifier." },
+    CURSOR,
+    Query {
+        name: "limit",
+        schema: || json!({"type": "integer", "minimum": 1, "maximum": MOST_ROWS}),
+        description: "Clusters at most whose parts are listed.",
+    },
+];
 const ACCEPTED: Success = Success::Json(202, schema::<read::AcceptedBody>);
 const OPERATION: Success = Success::Json(200, schema::<read::Operation>);
 
@@ -197,6 +206,22 @@ pub(crate) const ROUTES: &[Route] = &[
         "/moorage/v1/parameter-groups/{group}",
         "The parameters of a group, by name or identifier",
         Success::Json(200, schema::<read::ParameterGroupBody<'_>>),
+    ),
+    route("GET", "/moorage/v1/instances", "List instances", Success::Json(200, schema::<read::Page<read::InstanceBody>>)).asks(PARTS),
+    route("GET", "/moorage/v1/instances/{instance}", "Show an instance", Success::Json(200, schema::<read::InstanceBody>)),
+    route("GET", "/moorage/v1/volumes", "List volumes", Success::Json(200, schema::<read::Page<read::VolumeBody>>)).asks(PARTS),
+    route(
+        "GET",
+        "/moorage/v1/endpoints",
+        "List endpoints with their connections",
+        Success::Json(200, schema::<read::Page<read::EndpointBody>>),
+    )
+    .asks(PARTS),
+    route(
+        "GET",
+        "/moorage/v1/watchers",
+        "What each watcher of this server last did",
+        Success::Json(200, schema::<read::Page<read::WatcherBody>>),
     ),
     route("GET", "/moorage/v1/operations", "List operations, the newest first", Success::Json(200, schema::<read::Page<read::Operation>>))
         .asks(&[

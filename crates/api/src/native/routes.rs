@@ -8,7 +8,7 @@ use crate::kit::Kit;
 use crate::kit::exchange::Content;
 use crate::kit::parts::{Id, Ids};
 use crate::kit::query::Query;
-use crate::kit::refusal::Answer;
+use crate::kit::refusal::{Answer, Refusal};
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use http::{HeaderMap, StatusCode};
 use moorage_app::{Accepted, ChangeUser, ClusterRef, ClusterView, OperatorVerb, user_mark};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::Actor;
-use moorage_domain::{ClusterId, ProblemCode};
+use moorage_domain::{ClusterId, Problem, ProblemCode};
 use serde::Serialize;
 
 /// All routes of the family.
@@ -46,6 +46,11 @@ pub(crate) fn router(kit: &Kit) -> Router<Kit> {
         .route("/moorage/v1/clusters/{cluster}/parameters", get(cluster_parameters))
         .route("/moorage/v1/parameter-groups", get(list_parameter_groups))
         .route("/moorage/v1/parameter-groups/{group}", get(show_parameter_group))
+        .route("/moorage/v1/instances", get(list_instances))
+        .route("/moorage/v1/instances/{instance}", get(show_instance))
+        .route("/moorage/v1/volumes", get(list_volumes))
+        .route("/moorage/v1/endpoints", get(list_endpoints))
+        .route("/moorage/v1/watchers", get(list_watchers))
         .route("/moorage/v1/operations", get(list_operations))
         .route("/moorage/v1/operations/{operation}", get(show_operation))
         .route("/moorage/v1/operations/{operation}/cancel", post(cancel_operation))
@@ -323,6 +328,50 @@ async fn list_parameter_groups(State(kit): State<Kit>) -> Answer {
 async fn show_parameter_group(State(kit): State<Kit>, Id(group): Id) -> Answer {
     let (group, parameters) = kit.app.parameters(&group, None).await?;
     Ok(Json(read::parameter_group(&group, Some(&parameters))).into_response())
+}
+
+/// The clusters whose parts are asked for, where the page begins, and whether there is another.
+async fn parts(kit: &Kit, actor: &Actor, query: &Query) -> Result<(Vec<ClusterView>, u64, bool), Refusal> {
+    let (offset, limit) = write::rows(query)?;
+    let cluster = query.get("cluster").map(ClusterRef::any);
+    let found = kit.app.parts(actor, cluster.as_ref(), offset, limit).await?;
+    Ok((found.clusters, offset, found.more))
+}
+
+/// A page counts clusters, so that what belongs to one is never torn apart.
+fn page_of_parts<T: Serialize>(clusters: &[ClusterView], offset: u64, more: bool, rows: impl Fn(&ClusterView) -> Vec<T>) -> Response {
+    let next = more.then_some(offset.saturating_add(clusters.len() as u64));
+    Json(read::Page::until(clusters.iter().flat_map(rows).collect(), next)).into_response()
+}
+
+async fn list_instances(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
+    let (clusters, offset, more) = parts(&kit, &actor, &query).await?;
+    Ok(page_of_parts(&clusters, offset, more, read::instances))
+}
+
+async fn show_instance(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Id(instance): Id) -> Answer {
+    let view = kit.app.instance(&actor, &instance).await?;
+    match read::instances(&view).into_iter().next() {
+        Some(instance) => Ok(Json(instance).into_response()),
+        None => Err(Problem::new(ProblemCode::InstanceNotFound, "There is no such instance.").into()),
+    }
+}
+
+async fn list_volumes(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
+    let (clusters, offset, more) = parts(&kit, &actor, &query).await?;
+    let abilities = kit.app.abilities();
+    Ok(page_of_parts(&clusters, offset, more, |view| read::volumes(view, &abilities)))
+}
+
+async fn list_endpoints(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
+    let (clusters, offset, more) = parts(&kit, &actor, &query).await?;
+    let traffic = kit.app.traffic().await;
+    Ok(page_of_parts(&clusters, offset, more, |view| read::endpoints(view, traffic.get(&view.cluster.id))))
+}
+
+async fn list_watchers(State(kit): State<Kit>, Extension(actor): Extension<Actor>) -> Answer {
+    let watchers = kit.app.watchers(&actor)?;
+    Ok(Json(read::Page::whole(watchers.iter().map(read::watcher).collect())).into_response())
 }
 
 async fn list_operations(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {

@@ -104,7 +104,9 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Dbaas.MethodNotAllowed"),
         P::ClusterNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.Cluster"),
         P::ParameterGroupNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.ParameterGroup"),
-        P::UserNotFound | P::ProjectNotFound | P::CredentialNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.Resource"),
+        P::InstanceNotFound | P::UserNotFound | P::ProjectNotFound | P::CredentialNotFound => {
+            (StatusCode::NOT_FOUND, "Dbaas.NotFound.Resource")
+        }
         P::LoginLocked => (StatusCode::UNAUTHORIZED, "Dbaas.Unauthorized.AuthNFailed"),
         P::DeletionProtected => (bad, "Dbaas.ValidationError.DeletionProtected"),
         P::LastAdministrator | P::ProjectNotEmpty => (bad, "ValidationError"),

@@ -96,6 +96,7 @@ impl ControlPlane {
                 }
             }),
             authority: authority.certificate().to_owned(),
+            board: Arc::default(),
         });
         let router = moorage_api::router(app, options);
         Self { router, store: rows, operations, host: host_id, wake, runner: None }

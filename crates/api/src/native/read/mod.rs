@@ -1,12 +1,18 @@
 //! Snapshots to our own models.
 
+mod people;
+
+pub(crate) use people::*;
+
 use super::ids;
-use moorage_app::{Abilities, Accepted, ClusterView, EngineVersionView, ParameterGroup};
+use moorage_app::{Abilities, Accepted, ClusterView, EngineVersionView, ParameterGroup, Traffic, WatcherStatus};
 use moorage_domain::HostId;
+use moorage_domain::cluster::VolumeSpec;
 use moorage_domain::operation::{OperationEvent, OperationView};
 use moorage_domain::parameter::{AppliedParameters, Parameter};
 use moorage_domain::problem::Problem;
 use moorage_domain::server_type::ServerType;
+use moorage_domain::service_state::ServiceState;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::tenant::{AccessKey, Action, Project, Token, User};
 use schemars::JsonSchema;
@@ -24,6 +30,10 @@ impl<T> Page<T> {
     /// A list that fits on one page.
     pub(crate) fn whole(items: Vec<T>) -> Self {
         Self { items, next: None }
+    }
+    /// A page whose next one begins at this row.
+    pub(crate) fn until(items: Vec<T>, next: Option<u64>) -> Self {
+        Self { items, next: next.map(ids::cursor) }
     }
     /// A page after `offset` rows; there is a next one if `more`.
     pub(crate) fn after(offset: u64, items: Vec<T>, more: bool) -> Self {
@@ -93,6 +103,18 @@ struct Instance {
     last_restart_reason: Option<String>,
 }
 
+fn instance(row: &moorage_domain::instance::Instance, state: ServiceState, address: Option<String>) -> Instance {
+    Instance {
+        id: row.id.to_string(),
+        name: row.name.clone(),
+        role: row.role.clone(),
+        state: state.as_str(),
+        address,
+        restarts: row.observed.restarts,
+        last_restart_reason: row.observed.last_restart_reason.clone(),
+    }
+}
+
 /// A cluster in full.
 pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
     let row = &view.cluster;
@@ -100,15 +122,7 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
     let size = ServerType::find(spec.server_type());
     let address = view.endpoint.as_ref().map(|endpoint| endpoint.address.to_string());
     let limit = |value: Option<u32>, unit, enforced| Limit { value: value.unwrap_or_default(), unit, enforced };
-    let instances = view.instances.iter().map(|(instance, state)| Instance {
-        id: instance.id.to_string(),
-        name: instance.name.clone(),
-        role: instance.role.clone(),
-        state: state.as_str(),
-        address: address.clone(),
-        restarts: instance.observed.restarts,
-        last_restart_reason: instance.observed.last_restart_reason.clone(),
-    });
+    let instances = view.instances.iter().map(|(row, state)| instance(row, *state, address.clone()));
     Cluster {
         id: row.id.to_string(),
         name: row.name.clone(),
@@ -329,86 +343,6 @@ pub(crate) fn host(id: &HostId, abilities: Abilities) -> HostBody {
     HostBody { id: id.to_string(), abilities }
 }
 
-/// A project.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct ProjectBody {
-    id: String,
-    name: String,
-    created_at: String,
-}
-
-/// A project.
-pub(crate) fn project(project: &Project) -> ProjectBody {
-    ProjectBody { id: project.id.to_string(), name: project.name.clone(), created_at: project.created_at.rfc3339() }
-}
-
-/// A user.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct UserBody {
-    id: String,
-    name: String,
-    email: String,
-    project: String,
-    role: &'static str,
-    created_at: String,
-}
-
-/// A user.
-pub(crate) fn user(user: &User) -> UserBody {
-    UserBody {
-        id: user.id.to_string(),
-        name: user.name.clone(),
-        email: user.email.clone(),
-        project: user.project.to_string(),
-        role: user.role.as_str(),
-        created_at: user.created_at.rfc3339(),
-    }
-}
-
-/// A token; what proves it is shown once, when it is made.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct TokenBody {
-    id: String,
-    name: Option<String>,
-    created_at: String,
-    expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
-}
-
-/// A token, with its secret when it was just made.
-pub(crate) fn token(token: &Token, secret: Option<&SecretString>) -> TokenBody {
-    TokenBody {
-        id: token.id.to_string(),
-        name: token.name.clone(),
-        created_at: token.created_at.rfc3339(),
-        expires_at: token.expires_at.map(|at| at.rfc3339()),
-        token: secret.map(|secret| secret.expose_secret().to_owned()),
-    }
-}
-
-/// An access key; its secret is shown once, when it is made.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct AccessKeyBody {
-    access_key: String,
-    name: Option<String>,
-    created_at: String,
-    expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret_key: Option<String>,
-}
-
-/// An access key, with its secret when it was just made.
-pub(crate) fn access_key(key: &AccessKey, secret: Option<&SecretString>) -> AccessKeyBody {
-    AccessKeyBody {
-        access_key: key.access_key.clone(),
-        name: key.name.clone(),
-        created_at: key.created_at.rfc3339(),
-        expires_at: key.expires_at.map(|at| at.rfc3339()),
-        secret_key: secret.map(|secret| secret.expose_secret().to_owned()),
-    }
-}
-
 /// A group of parameters.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ParameterGroupBody<'a> {
@@ -486,36 +420,116 @@ fn applied_parameter(parameter: &Parameter) -> AppliedParameterBody<'_> {
     }
 }
 
-/// A change that was asked for.
+/// An instance by itself.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct ActionBody {
-    id: String,
-    at: String,
-    user: String,
-    project: String,
-    source: Option<String>,
-    family: String,
-    method: String,
-    path: String,
-    status: u16,
-    problem: Option<String>,
-    request_id: String,
+pub(crate) struct InstanceBody {
+    cluster: String,
+    cluster_name: String,
+    engine: &'static str,
+    version: String,
+    host: String,
+    answering: bool,
+    #[serde(flatten)]
+    #[schemars(flatten)]
+    instance: Instance,
 }
 
-/// A change that was asked for.
-pub(crate) fn action(action: &Action) -> ActionBody {
-    ActionBody {
-        id: action.id.to_string(),
-        at: action.at.rfc3339(),
-        user: action.user_name.clone(),
-        project: action.project.to_string(),
-        source: action.source.clone(),
-        family: action.family.clone(),
-        method: action.method.clone(),
-        path: action.path.clone(),
-        status: action.status,
-        problem: action.problem.clone(),
-        request_id: action.request_id.clone(),
+/// The instances of a cluster.
+pub(crate) fn instances(view: &ClusterView) -> Vec<InstanceBody> {
+    let address = view.endpoint.as_ref().map(|endpoint| endpoint.address.to_string());
+    let body = |(row, state): &(moorage_domain::instance::Instance, ServiceState)| InstanceBody {
+        cluster: view.cluster.id.to_string(),
+        cluster_name: view.cluster.name.clone(),
+        engine: view.cluster.engine.as_str(),
+        version: view.cluster.version.to_string(),
+        host: row.host.to_string(),
+        answering: row.observed.answering,
+        instance: instance(row, *state, address.clone()),
+    };
+    view.instances.iter().map(body).collect()
+}
+
+/// A volume.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct VolumeBody {
+    id: String,
+    cluster: String,
+    cluster_name: String,
+    role: String,
+    volume_type: String,
+    size_gb: u32,
+    /// Whether the size binds: a volume for the operating system is book-keeping.
+    enforced: bool,
+    driver: String,
+}
+
+/// The volumes of a cluster.
+pub(crate) fn volumes(view: &ClusterView, abilities: &Abilities) -> Vec<VolumeBody> {
+    let body = |volume: &VolumeSpec| VolumeBody {
+        id: volume.id.to_string(),
+        cluster: view.cluster.id.to_string(),
+        cluster_name: view.cluster.name.clone(),
+        role: volume.role.clone(),
+        volume_type: volume.volume_type.clone(),
+        size_gb: volume.size_gb,
+        enforced: abilities.volume_size_enforced && volume.role != "OS",
+        driver: abilities.volume_driver.clone(),
+    };
+    view.cluster.spec.groups.iter().flat_map(|group| &group.volumes).map(body).collect()
+}
+
+/// An endpoint.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct EndpointBody {
+    cluster: String,
+    cluster_name: String,
+    engine: &'static str,
+    address: String,
+    port: u16,
+    allow: Vec<String>,
+    /// Open connections; none where this server's gateway does not know.
+    connections: Option<u32>,
+    /// Connections refused by the allow-list since the gateway was started.
+    refused: Option<u64>,
+}
+
+/// The endpoint of a cluster, once it has one.
+pub(crate) fn endpoints(view: &ClusterView, traffic: Option<&Traffic>) -> Vec<EndpointBody> {
+    let body = |endpoint: &moorage_domain::instance::Endpoint| EndpointBody {
+        cluster: view.cluster.id.to_string(),
+        cluster_name: view.cluster.name.clone(),
+        engine: view.cluster.engine.as_str(),
+        address: endpoint.address.to_string(),
+        port: endpoint.port,
+        allow: view.cluster.spec.allow_list.clone(),
+        connections: traffic.map(|traffic| traffic.connections),
+        refused: traffic.map(|traffic| traffic.refused),
+    };
+    view.endpoint.iter().map(body).collect()
+}
+
+/// A watcher.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WatcherBody {
+    name: &'static str,
+    period_seconds: f64,
+    began_at: String,
+    took_seconds: f64,
+    failure: Option<String>,
+    runs: u64,
+    failures: u64,
+}
+
+/// What a watcher last did.
+pub(crate) fn watcher(status: &WatcherStatus) -> WatcherBody {
+    WatcherBody {
+        name: status.name,
+        period_seconds: status.period.as_secs_f64(),
+        began_at: status.began_at.rfc3339(),
+        took_seconds: status.took.as_secs_f64(),
+        failure: status.failure.clone(),
+        runs: status.runs,
+        failures: status.failures,
     }
 }
 
