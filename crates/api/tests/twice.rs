@@ -148,6 +148,9 @@ async fn what_is_known_is_not_sent_again() {
     assert_eq!((changed.status().as_u16(), json_of(&changed)["role"].as_str()), (200, Some("operator")));
     let late = ask(&plane, TOKEN, "PATCH", "/users/ann", &[("if-match", &tag(&read))], change("administrator")).await;
     assert_eq!((late.status().as_u16(), json_of(&late)["code"].as_str()), (412, Some("precondition-failed")));
+    let keyed = |plane| ask(plane, TOKEN, "PATCH", "/users/ann", &[("idempotency-key", "k")], change("operator"));
+    let (first, again) = (keyed(&plane).await, keyed(&plane).await);
+    assert_eq!((tag(&first), first.body()), (tag(&again), again.body()), "a repeated answer is whole");
     assert_eq!(ask(&plane, TOKEN, "DELETE", "/users/ann", &[("if-match", &tag(&read))], None).await.status(), 412);
     assert_eq!(ask(&plane, TOKEN, "DELETE", "/users/ann", &[("if-match", &tag(&changed))], None).await.status(), 204);
 }

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use moorage_app::Keyed;
 use moorage_domain::Problem;
 use moorage_domain::tenant::Actor;
+use serde::{Deserialize, Serialize};
 
 /// Says of an answer that it is an earlier one.
 const REPEATED: &str = "idempotent-replayed";
@@ -38,7 +39,7 @@ async fn keyed(kit: &Kit, request: Request, next: Next) -> Result<Response, Prob
         said.extend_from_slice(content.bytes()?);
     }
     if let Keyed::Answered { status, body } = kit.app.begin_keyed(&actor, &key, &said).await? {
-        return Ok(again(status, body));
+        return again(status, &body);
     }
     let response = next.run(request).await;
     if response.extensions().get::<Refusal>().is_some() {
@@ -47,17 +48,30 @@ async fn keyed(kit: &Kit, request: Request, next: Next) -> Result<Response, Prob
     }
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.map_err(|_| Problem::internal())?.to_bytes();
-    kit.app.answer_keyed(&actor, &key, parts.status.as_u16(), &String::from_utf8_lossy(&bytes)).await?;
+    let kept = Kept { etag: header(&parts.headers, "etag").map(str::to_owned), body: String::from_utf8_lossy(&bytes).into_owned() };
+    let kept = serde_json::to_string(&kept).map_err(|_| Problem::internal())?;
+    kit.app.answer_keyed(&actor, &key, parts.status.as_u16(), &kept).await?;
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
-fn again(status: u16, body: String) -> Response {
+/// An answer as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    etag: Option<String>,
+    body: String,
+}
+
+fn again(status: u16, kept: &str) -> Result<Response, Problem> {
+    let Kept { etag, body } = serde_json::from_str(kept).map_err(|_| Problem::internal())?;
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let mut response = (status, body).into_response();
     response.headers_mut().remove(names::CONTENT_TYPE);
     if status != StatusCode::NO_CONTENT {
         response.headers_mut().insert(names::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+    if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
+        response.headers_mut().insert(names::ETAG, etag);
+    }
     response.headers_mut().insert(REPEATED, HeaderValue::from_static("true"));
-    response
+    Ok(response)
 }

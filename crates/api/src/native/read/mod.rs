@@ -14,9 +14,7 @@ use moorage_domain::problem::Problem;
 use moorage_domain::server_type::ServerType;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::subnet::Subnet;
-use moorage_domain::tenant::{AccessKey, Action, Project, Token, User};
 use schemars::JsonSchema;
-use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 /// A page of a list.
