@@ -36,6 +36,12 @@ pub fn check_idempotency_key(key: &str) -> Result<(), Problem> {
         .hint("A fresh UUID for every request is a good one."))
 }
 
+/// No key that a client sends has a space in it.
+fn signature_key(signature: &str) -> String {
+    let digest: String = Sha256::digest(signature).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("signature {digest}")
+}
+
 fn context(actor: &Actor, key: &str) -> String {
     format!("answer {} {key}", actor.user)
 }
@@ -81,6 +87,27 @@ impl App {
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         uow.answer_keyed(&actor.user, key, status, &sealed).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)
+    }
+
+    /// Takes a signature that asks for a change; whoever sends it a second time within its window is not who signed it, or repeats what
+    /// may have been done.
+    pub async fn use_signature(&self, actor: &Actor, signature: &str) -> Result<(), Problem> {
+        let now = now();
+        let forget = Timestamp(now.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX)));
+        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
+        let fresh = uow.begin_keyed(&actor.user, &signature_key(signature), "", forget, now).await.map_err(problem::store)?;
+        if !fresh {
+            return Err(Problem::new(ProblemCode::Unauthenticated, "The request's signature was used already.")
+                .hint("Sign every change anew, with the present time; look first whether the earlier one was carried out."));
+        }
+        uow.commit().await.map_err(problem::store)
+    }
+
+    /// Gives a signature back: the request failed on our side, and its sender may repeat it as it is.
+    pub async fn give_signature_back(&self, actor: &Actor, signature: &str) {
+        if let Err(problem) = self.forget_keyed(actor, &signature_key(signature)).await {
+            tracing::debug!(%problem, "a signature could not be given back; its sender has to sign anew");
+        }
     }
 
     /// Forgets a request that was refused: nothing was done, and the same one may be made again.

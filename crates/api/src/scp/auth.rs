@@ -12,11 +12,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use moorage_domain::engine::EngineName;
 use moorage_domain::tenant::Actor;
-use moorage_domain::{Problem, ProblemCode, Timestamp};
+use moorage_domain::{Category, Problem, ProblemCode, Timestamp};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::borrow::Cow;
 
@@ -47,11 +47,33 @@ pub(crate) async fn admit(State((kit, prefix)): State<(Kit, Option<EngineName>)>
         Ok(caller) => {
             request = Request::from_parts(parts, body);
             Asking::is(&request, &caller.actor);
+            let actor = caller.actor.clone();
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            once(&kit, &actor, request, next).await
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }
+}
+
+/// A signed change is carried out once: the body is not part of what is signed, so whoever saw a request go by could send another
+/// with its signature for as long as its time is good.
+async fn once(kit: &Kit, actor: &Actor, request: Request, next: Next) -> Response {
+    let signature = match *request.method() {
+        Method::GET => None,
+        _ => header(request.headers(), "scp-signature").map(str::to_owned),
+    };
+    let Some(signature) = signature else { return next.run(request).await };
+    if let Err(problem) = kit.app.use_signature(actor, &signature).await {
+        return Refusal::from(problem).into_response();
+    }
+    let response = next.run(request).await;
+    let ours = |refusal: &Refusal| {
+        matches!(refusal.first.category(), Category::Internal | Category::Unavailable | Category::Failed | Category::Exhausted)
+    };
+    if response.extensions().get::<Refusal>().is_some_and(ours) {
+        kit.app.give_signature_back(actor, &signature).await;
+    }
+    response
 }
 
 /// Lets a request to a service without dialects through once it is known who asks.
@@ -61,8 +83,8 @@ pub(crate) async fn identified(State(kit): State<Kit>, request: Request, next: N
         Ok(actor) => {
             let mut request = Request::from_parts(parts, body);
             Asking::is(&request, &actor);
-            request.extensions_mut().insert(actor);
-            next.run(request).await
+            request.extensions_mut().insert(actor.clone());
+            once(&kit, &actor, request, next).await
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }
