@@ -23,8 +23,8 @@ impl App {
     /// The owner of an access key, when the signature is the HMAC-SHA256 of one of the candidate messages under its secret
     /// key.
     pub async fn authenticate_signature(&self, access_key: &str, messages: &[String], signature: &str) -> Result<Actor, Problem> {
-        let mut look = self.parts.store.look().await.map_err(problem::store)?;
-        let Some(found) = look.access_key(access_key).await.map_err(problem::store)? else { return Err(refused()) };
+        let mut glance = self.parts.store.glance().await.map_err(problem::store)?;
+        let Some(found) = glance.access_key(access_key).await.map_err(problem::store)? else { return Err(refused()) };
         if found.expires_at.is_some_and(|at| at <= now()) {
             return Err(refused());
         }
@@ -40,8 +40,8 @@ impl App {
 
     /// The owner of a token.
     pub async fn authenticate_token(&self, token: &str) -> Result<Actor, Problem> {
-        let mut look = self.parts.store.look().await.map_err(problem::store)?;
-        match look.token(&secrets::token_digest(token)).await.map_err(problem::store)? {
+        let mut glance = self.parts.store.glance().await.map_err(problem::store)?;
+        match glance.token(&secrets::token_digest(token)).await.map_err(problem::store)? {
             Some((actor, expires_at)) if expires_at.is_none_or(|at| at > now()) => Ok(actor),
             _ => Err(refused()),
         }

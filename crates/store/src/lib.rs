@@ -25,6 +25,7 @@ mod transfer;
 mod wakes;
 
 use connect::{Dialect, Pools};
+use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, Transaction};
 use std::path::Path;
 
@@ -210,6 +211,11 @@ impl Store {
         Ok(Look { transaction })
     }
 
+    /// A way to read with one statement, which sees one moment by itself; it spares what a look needs to begin and to end.
+    pub async fn glance(&self) -> StoreResult<Glance> {
+        Ok(Glance { connection: self.pools.readers.acquire().await.map_err(failed("looking at the store"))? })
+    }
+
     /// Says when another server has submitted, nudged or called off an operation; none for a store of one server's own.
     pub fn wakes(&self) -> Option<Wakes> {
         Wakes::of(&self.pools.address)
@@ -250,6 +256,12 @@ pub struct Look {
     transaction: Transaction<'static, Any>,
 }
 
+/// Reads that need not fit with each other.
+#[derive(Debug)]
+pub struct Glance {
+    connection: PoolConnection<Any>,
+}
+
 /// Something rows can be read from: a look, or a unit of work that then sees its own changes. Every noun's queries are
 /// written against it once.
 pub trait Rows: Send {
@@ -260,6 +272,11 @@ pub trait Rows: Send {
 impl Rows for Look {
     fn connection(&mut self) -> &mut AnyConnection {
         &mut self.transaction
+    }
+}
+impl Rows for Glance {
+    fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.connection
     }
 }
 impl Rows for UnitOfWork {
