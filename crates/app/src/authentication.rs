@@ -19,6 +19,9 @@ fn refused() -> Problem {
     Problem::new(ProblemCode::Unauthenticated, "The credentials are not valid.")
 }
 
+/// Characters of a name nobody has that are remembered: no user's name or e-mail address is longer.
+const MOST_REMEMBERED: usize = 254;
+
 impl App {
     /// The owner of an access key, when the signature is the HMAC-SHA256 of one of the candidate messages under its secret
     /// key.
@@ -55,7 +58,8 @@ impl App {
             look.signing_in(name).await.map_err(problem::store)?
         };
         // Name and e-mail address are one account; a name that nobody has is remembered as it was typed, and waits alike.
-        let who = found.as_ref().map_or_else(|| format!("?{name}"), |account| account.actor.user.to_string());
+        let typed = || format!("?{}", name.chars().take(MOST_REMEMBERED).collect::<String>());
+        let who = found.as_ref().map_or_else(typed, |account| account.actor.user.to_string());
         let logins = &self.logins;
         let lock = || logins.locked_for(&who, Instant::now()).map_or(Ok(()), |wait| Err(locked(wait)));
         lock()?;

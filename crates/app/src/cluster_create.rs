@@ -5,6 +5,7 @@ use crate::command::{Accepted, CreateCluster, CreateDatabase, CreateGroup, Versi
 use crate::engine_versions::{engine_version_id, unknown_version};
 use crate::{App, fresh, now, problem};
 use moorage_domain::cluster::{Cluster, ClusterSpec, DatabaseSpec, InstanceGroup, InstanceWish, VolumeSpec, Wish};
+use moorage_domain::decide::admission::{self, Promise};
 use moorage_domain::engine::Installation;
 use moorage_domain::parameters::{is_reserved_account, is_reserved_database, is_time_zone};
 use moorage_domain::secret::Verifier;
@@ -15,7 +16,7 @@ use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{ClusterId, GroupId, OperationId, Problem, ProblemCode, SecretId, VolumeId, allow_list};
 use moorage_engine::Engine;
 use moorage_operations::{owner, provision};
-use moorage_store::{Endpoints, NewCluster, UnitOfWork};
+use moorage_store::{Clusters, Endpoints, NewCluster, UnitOfWork};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ impl App {
         }
         allow_list::parse(&command.allow_list)?;
         let subnet = self.choose_subnet(command.subnet.as_deref())?;
+        let capacity = self.parts.host.capacity().await.map_err(problem::host)?;
         let verifier = verifier(engine.clone(), command.database.password.clone()).await?;
 
         let at = now();
@@ -85,6 +87,9 @@ impl App {
         // It may have ended while the password was hashed.
         crate::projects::find(&mut uow, actor, actor.project.as_str()).await?;
         self.check_address(&mut uow, subnet, &cluster).await?;
+        // Within the transaction that promises it: two newcomers are not both let in for the last room.
+        let promised = uow.promised_on(&cluster.host).await.map_err(problem::store)?;
+        admission::decide(&capacity, &promised, &Promise::to(&cluster.spec), &self.parts.overcommit)?;
         uow.insert_cluster(&NewCluster { cluster: &cluster }).await.map_err(problem::store)?;
         uow.insert_secret(&secret, &sealed, at).await.map_err(problem::store)?;
         let request = provision::Request { verifier: Some(secret.clone()) };

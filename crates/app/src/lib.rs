@@ -39,6 +39,7 @@ pub use users::{ChangeUser, CreateUser, user_mark};
 pub use view::*;
 
 use logins::Logins;
+use moorage_domain::decide::admission::Overcommit;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{HostId, Timestamp};
 use moorage_engine::Engine;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub subnets: Vec<Subnet>,
     /// Tells the runner that there is something to do.
     pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// How much more than it has the host may promise.
+    pub overcommit: Overcommit,
     /// PEM of the certificate authority.
     pub authority: String,
     /// What watchers last did.

@@ -59,6 +59,9 @@ pub struct Observed {
     /// The last incarnation that has answered; a later one that has not is still starting or recovering.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<u32>,
+    /// Its volume has reached its ceiling.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub volume_full: bool,
     /// Whether the endpoint was last told to lead here.
     #[serde(default)]
     pub published: bool,
@@ -87,6 +90,24 @@ impl Observed {
     /// Its process runs, but this incarnation has never answered: it is starting up or recovering, however long that takes.
     pub fn recovering(&self) -> bool {
         matches!(self.process, ProcessState::Running { incarnation, .. } if self.answered != Some(incarnation))
+    }
+}
+
+/// How full a volume with a ceiling is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRoom {
+    /// Its ceiling in bytes.
+    pub size_bytes: u64,
+    /// What is left of it.
+    pub free_bytes: u64,
+}
+
+impl VolumeRoom {
+    /// So little is left that the engine has stopped, or is about to stop, taking in data: less than a hundredth, and less than
+    /// 64 MiB. It counts as full until there is twice as much.
+    pub fn is_full(&self, before: bool) -> bool {
+        let little = (self.size_bytes / 100).min(64 << 20);
+        self.free_bytes < if before { 2 * little } else { little }
     }
 }
 

@@ -83,6 +83,7 @@ codes! {
     ClusterBusy "cluster-busy" Conflict,
     NotSupportedYet "not-supported-yet" NotSupported,
     NotEnoughSpace "not-enough-space" Exhausted,
+    NotEnoughMemory "not-enough-memory" Exhausted,
     EngineStartFailed "engine-start-failed" Failed,
     EngineCrashLoop "engine-crash-loop" Failed,
     EngineHung "engine-hung" Failed,

@@ -15,9 +15,10 @@ use crate::terms::Terms;
 use crate::volumes::{self, Volumes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use moorage_domain::decide::admission::Capacity;
 use moorage_domain::endpoint_file::{EndpointStatus, GatewayAnswer, GatewayAsk};
 use moorage_domain::engine::Installation;
-use moorage_domain::instance::ProcessState;
+use moorage_domain::instance::{ProcessState, VolumeRoom};
 use moorage_domain::layout::{Place, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{
@@ -252,6 +253,19 @@ impl Host for LocalHost {
     fn place(&self, instance: &InstanceId) -> Place {
         self.machine.place(instance)
     }
+    async fn capacity(&self) -> HostResult<Capacity> {
+        let machine = Arc::clone(&self.machine);
+        blocking(move || machine.capacity().doing("measure the machine")).await
+    }
+    async fn volume_room(&self, instance: &InstanceId) -> HostResult<Option<VolumeRoom>> {
+        let (machine, instance) = (Arc::clone(&self.machine), instance.clone());
+        blocking(move || volumes::room(&machine, &instance)).await
+    }
+    async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()> {
+        let _one = self.lock(instance).await;
+        let (machine, instance) = (Arc::clone(&self.machine), instance.clone());
+        blocking(move || volumes::set_reserve(&machine, &instance, given)).await
+    }
     async fn installations(&self) -> HostResult<Vec<Installation>> {
         (self.machine.options.installations)().await
     }
@@ -456,6 +470,7 @@ impl Host for LocalHost {
             let mut inventory = Inventory { endpoints: endpoints::list(&machine)?, terms, ..Inventory::default() };
             let mut found = machine.instances_here()?;
             let running = files::names(&machine.run).doing("list the socket directories")?;
+            found.extend(volumes::opened(&machine)?);
             found.extend(machine.groups.named("").iter().chain(&running).filter_map(|name| InstanceId::parse(name).ok()));
             for instance in found {
                 let state = instances::observe(&machine.shim_of(&instance)).doing("look at a process")?;

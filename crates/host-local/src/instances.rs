@@ -30,6 +30,7 @@ pub(crate) fn write_wish(machine: &Machine, wish: &ProcessWish) -> HostResult<u6
         let message = format!("Instance {} has no volume on this host.", wish.instance);
         return Err(Problem::new(ProblemCode::HostFailed, message).into());
     }
+    volumes::open(machine, &wish.instance)?;
     prepare_place(machine, &place, account).doing("prepare an instance's directories")?;
     write_config(&place.config, &wish.layout.files, account).doing("write the engine's configuration")?;
     let name = wish.instance.as_str();

@@ -15,6 +15,7 @@ pub mod installations;
 mod instances;
 mod machine;
 mod manifests;
+mod mounts;
 mod problems;
 mod programs;
 pub mod shim;

@@ -5,8 +5,10 @@ use crate::files::{self, Account, closed_ancestor, ensure_directory};
 use crate::problems::Doing;
 use crate::shim::leave_the_network;
 use crate::shim::protocol::ShimDirectory;
-use crate::volumes::drivers::{self, Driver};
+use crate::volumes::drivers::Driver;
+use crate::volumes::kept;
 use futures::future::BoxFuture;
+use moorage_domain::decide::admission::Capacity;
 use moorage_domain::engine::Installation;
 use moorage_domain::layout::Place;
 use moorage_domain::{HostId, InstanceId, Problem, ProblemCode};
@@ -37,8 +39,10 @@ pub struct LocalHostOptions {
     pub program: Vec<String>,
     /// Uids for clusters; used only when started by root. The last one is the gateway's.
     pub uid_range: Option<Range<u32>>,
-    /// How volumes are made: `directory`, `reflink`; none: the best that works.
+    /// How volumes are kept: `directory`, `reflink`, `btrfs`, `image`; none: as so far, else the best that works.
     pub volume_driver: Option<String>,
+    /// Where instances with their volumes are; none: as so far, else in the data directory.
+    pub storage_path: Option<PathBuf>,
     /// Where sockets are; none: `/run/moorage/<8 hex>` for root, else the user's run directory or one in `/tmp`.
     pub run_dir: Option<PathBuf>,
     /// Finds engine versions.
@@ -75,6 +79,7 @@ impl LocalHostOptions {
             program: vec![own],
             uid_range: Some(700_000..760_000),
             volume_driver: None,
+            storage_path: None,
             run_dir: None,
             installations: Arc::new(|| Box::pin(async { Ok(Vec::new()) })),
             gateway_patience: GatewayPatience::default(),
@@ -86,6 +91,8 @@ impl LocalHostOptions {
 pub(crate) struct Machine {
     pub options: LocalHostOptions,
     pub data: PathBuf,
+    /// Where instances, templates and spares are.
+    pub storage: PathBuf,
     pub run: PathBuf,
     pub groups: ControlGroups,
     pub driver: Box<dyn Driver>,
@@ -107,7 +114,7 @@ impl Machine {
             return Err(Problem::new(ProblemCode::ConfigInvalid, "The installation id is not eight hexadecimal digits.").into());
         }
         let root = rustix::process::geteuid().is_root();
-        let data = prepare_data_directory(&options.data_dir, root)?;
+        let data = prepare_directory(&options.data_dir, root)?;
         let uids = options.uid_range.clone().filter(|range| root && range.len() > 1 && can_give(&data, range.start));
         if root && options.uid_range.is_some() && uids.is_none() {
             tracing::warn!("files cannot be given to the configured uids: tenants are not isolated on this host");
@@ -119,12 +126,28 @@ impl Machine {
             }
             None => (None, None),
         };
-        let driver = drivers::find(options.volume_driver.as_deref(), &data)?;
+        let storage = match kept::path(options.storage_path.as_deref(), &data)? {
+            path if path == data => path,
+            path => prepare_directory(&path, root)?,
+        };
+        let driver = kept::find(options.volume_driver.as_deref(), &storage, &data)?;
         let run = prepare_run_directory(&options, &data, root)?;
         let groups = if root { ControlGroups::find(hex8) } else { ControlGroups::default() };
         let networks = root && std::thread::spawn(|| leave_the_network().is_ok()).join().unwrap_or(false);
         let job_account = (root && can_give(&data, NOBODY.uid)).then_some(NOBODY);
-        Ok(Self { administrator: administrator(), data, run, groups, driver, uids, gateway_account, job_account, networks, options })
+        Ok(Self {
+            administrator: administrator(),
+            data,
+            storage,
+            run,
+            groups,
+            driver,
+            uids,
+            gateway_account,
+            job_account,
+            networks,
+            options,
+        })
     }
 
     pub fn abilities(&self) -> Abilities {
@@ -137,6 +160,16 @@ impl Machine {
             volume_size_enforced: self.driver.enforces_size(),
             atomic_snapshots: self.driver.takes_snapshots(),
         }
+    }
+
+    /// What there is of memory, and of the file system that volumes are on.
+    pub fn capacity(&self) -> std::io::Result<Capacity> {
+        let disk = rustix::fs::statvfs(&self.storage)?;
+        Ok(Capacity {
+            memory_bytes: memory(&std::fs::read_to_string("/proc/meminfo")?).unwrap_or(u64::MAX),
+            disk_bytes: disk.f_blocks * disk.f_frsize,
+            disk_free_bytes: disk.f_bavail * disk.f_frsize,
+        })
     }
 
     /// Who an instance's files and processes belong to. Root's own account is never one of them.
@@ -153,7 +186,7 @@ impl Machine {
     }
 
     pub fn instances(&self) -> PathBuf {
-        self.data.join("instances")
+        self.storage.join("instances")
     }
     pub fn instance(&self, id: &InstanceId) -> PathBuf {
         self.instances().join(id.as_str())
@@ -181,14 +214,14 @@ impl Machine {
         self.data.join("terms")
     }
     pub fn templates(&self) -> PathBuf {
-        self.data.join("templates")
+        self.storage.join("templates")
     }
     pub fn spares(&self) -> PathBuf {
-        self.data.join("spares")
+        self.storage.join("spares")
     }
     /// Half-made things; everything in it may be removed at the start.
     pub fn work(&self) -> PathBuf {
-        self.data.join("work")
+        self.storage.join("work")
     }
     /// The instances that have a directory here.
     pub fn instances_here(&self) -> HostResult<Vec<InstanceId>> {
@@ -202,11 +235,11 @@ fn refused(message: String) -> HostError {
 }
 
 fn unusable(path: &Path, why: impl Into<String>, hint: &str) -> HostError {
-    let message = format!("The data directory {} cannot be used.", path.display());
+    let message = format!("The directory {} cannot be used.", path.display());
     Problem::new(ProblemCode::DataDirectoryUnusable, message).detail(why).hint(hint).into()
 }
 
-fn prepare_data_directory(given: &Path, root: bool) -> HostResult<PathBuf> {
+fn prepare_directory(given: &Path, root: bool) -> HostResult<PathBuf> {
     let unwritable = |error: std::io::Error| {
         unusable(given, error.to_string(), "Choose a directory that this account can write to, on a file system with free space.")
     };
@@ -225,9 +258,6 @@ fn prepare_data_directory(given: &Path, root: bool) -> HostResult<PathBuf> {
             why,
             "Choose a directory below one that everybody may enter, such as /var/lib, or add the x permission.",
         ));
-    }
-    for (name, mode) in [("instances", 0o711), ("templates", 0o700), ("spares", 0o700), ("work", 0o711)] {
-        ensure_directory(&data.join(name), mode, None).map_err(unwritable)?;
     }
     Ok(data)
 }
@@ -286,6 +316,12 @@ fn prepare_run_directory(options: &LocalHostOptions, data: &Path, root: bool) ->
     })();
     prepared.doing(&format!("prepare the socket directory {}", run.display()))?;
     Ok(run)
+}
+
+/// The machine's memory in bytes, from /proc/meminfo.
+fn memory(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }
 
 /// Name of the account this process runs as.

@@ -4,6 +4,7 @@ use crate::files::{self, Durability};
 use crate::machine::Machine;
 use crate::problems::Doing;
 use crate::terms::Terms;
+use crate::volumes::kept;
 use moorage_domain::{ClusterId, InstanceId, Problem, ProblemCode};
 use moorage_host::HostResult;
 use std::collections::BTreeMap;
@@ -25,14 +26,13 @@ pub(crate) fn keep(machine: &Machine, of: Option<&InstanceId>, text: &str) -> Ho
 }
 
 pub(crate) fn all(machine: &Machine) -> HostResult<Vec<(Option<InstanceId>, String)>> {
-    read_all(&machine.data)
+    read_all(&machine.data, &machine.instances())
 }
 
-fn read_all(data: &Path) -> HostResult<Vec<(Option<InstanceId>, String)>> {
-    let instances = data.join("instances");
+fn read_all(data: &Path, instances: &Path) -> HostResult<Vec<(Option<InstanceId>, String)>> {
     let mut found = Vec::new();
     found.extend(read(data)?.map(|text| (None, text)));
-    for name in files::names(&instances).doing("list the instances")? {
+    for name in files::names(instances).doing("list the instances")? {
         let Ok(instance) = InstanceId::parse(&name) else { continue };
         found.extend(read(&instances.join(&name))?.map(|text| (Some(instance), text)));
     }
@@ -66,12 +66,17 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// The instances that have a directory.
+    pub fn instances(data: &Path) -> HostResult<Vec<InstanceId>> {
+        let names = files::names(&kept::path(None, data)?.join("instances")).doing("list the instances")?;
+        Ok(names.iter().filter_map(|name| InstanceId::parse(name).ok()).collect())
+    }
     /// Reads a data directory that no server uses.
     pub fn read(data: &Path) -> HostResult<Self> {
-        let names = files::names(&data.join("instances")).doing("list the instances")?;
+        let instances = kept::path(None, data)?.join("instances");
         Ok(Self {
-            instances: names.iter().filter_map(|name| InstanceId::parse(name).ok()).collect(),
-            manifests: read_all(data)?,
+            instances: Self::instances(data)?,
+            manifests: read_all(data, &instances)?,
             terms: Terms::open(data.join("terms"))?.all(),
         })
     }

@@ -59,6 +59,7 @@ pub async fn stop_all(options: LocalHostOptions) -> HostResult<Stopped> {
         }
         machine.groups.remove_all().doing(stopping)?;
         crate::files::remove(&machine.run).doing(stopping)?;
+        crate::volumes::drivers::close_below(&machine.storage)?;
         // Shared by all installations; goes with the last one.
         if machine.run.parent() == Some(std::path::Path::new("/run/moorage")) {
             let _ = std::fs::remove_dir("/run/moorage");

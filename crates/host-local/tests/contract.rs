@@ -2,7 +2,7 @@
 
 mod bench;
 
-use bench::{Bench, PROGRAM, is_root, kill};
+use bench::{Bench, PROGRAM, SmallBtrfs, is_root, kill, mounts_and_loops};
 use moorage_host::Host;
 use moorage_host::contract::{all_with_deaths, script_engine, small_template};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -16,6 +16,37 @@ async fn the_local_host_keeps_the_contract() {
     all_with_deaths(&*host, small_template("small"), |place| script_engine(place, ""), kill).await;
     let inventory = host.inventory().await.expect("an inventory");
     assert!(inventory.instances.is_empty() && inventory.endpoints.is_empty() && inventory.terms.is_empty(), "{inventory:?}");
+}
+
+#[tokio::test]
+async fn a_host_whose_volumes_are_images_keeps_the_contract() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.options.volume_driver = Some(String::from("image"));
+    let host = bench.host().await;
+    assert!(host.abilities().volume_size_enforced);
+    all_with_deaths(&*host, small_template("small"), |place| script_engine(place, ""), kill).await;
+    let inventory = host.inventory().await.expect("an inventory");
+    assert!(inventory.instances.is_empty(), "{inventory:?}");
+    assert_eq!(mounts_and_loops(&bench.data()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_host_whose_volumes_are_subvolumes_keeps_the_contract() {
+    if !is_root() {
+        return;
+    }
+    let disk = SmallBtrfs::new();
+    let mut bench = Bench::new();
+    bench.options.storage_path = Some(disk.path().join("volumes"));
+    let host = bench.host().await;
+    let abilities = host.abilities();
+    assert_eq!((abilities.volume_driver.as_str(), abilities.volume_size_enforced), ("btrfs", true), "chosen by itself");
+    all_with_deaths(&*host, small_template("small"), |place| script_engine(place, ""), kill).await;
+    let inventory = host.inventory().await.expect("an inventory");
+    assert!(inventory.instances.is_empty(), "{inventory:?}");
 }
 
 /// Root has to give privileges up for this one; anybody else is covered by the test above.

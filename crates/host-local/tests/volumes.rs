@@ -2,11 +2,13 @@
 
 mod bench;
 
-use bench::{Bench, is_root};
+use bench::{Bench, is_root, mounts_and_loops};
 use moorage_domain::ProblemCode;
+use moorage_domain::instance::ProcessState;
 use moorage_domain::layout::{JobStep, TemplateSpec};
 use moorage_host::contract::{Subject, script_engine, small_template, until};
 use moorage_host::{Host, VolumeState};
+use moorage_host_local::stop_all;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -249,4 +251,77 @@ async fn another_tenant_reads_neither_volume_nor_socket_nor_log_nor_configuratio
     assert!(can(own, own, enter.clone()) && can(gateway, gateway, enter.clone()));
     assert!(!can(own + 1, own + 1, enter));
     assert!(!can(own, own, format!("ls {} > /dev/null 2>&1", bench.data().join("instances").display())), "nobody lists the neighbours");
+}
+
+#[tokio::test]
+async fn images_are_unmounted_by_a_stop_of_everything_and_come_back_with_their_engines() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.options.volume_driver = Some(String::from("image"));
+    let template = small_template("small");
+    let (subject, identity) = {
+        let host = bench.host().await;
+        host.ensure_spares(&template, 2).await.expect("made");
+        assert_eq!(mounts_and_loops(&bench.data()), [""; 0], "spares are at rest");
+        let subject = Subject::new(&*host).with_volume(&*host, &template).await;
+        let place = host.place(&subject.instance);
+        host.ensure_process(&subject.process(script_engine(&place, ""), 1)).await.expect("it starts");
+        until("it is up", async || place.logs.join("engine.log").exists()).await;
+        (subject, std::fs::read(place.volume.join("identity")).expect("an identity"))
+    };
+    assert_eq!(mounts_and_loops(&bench.data()).len(), 2, "a mount and its device");
+    stop_all(bench.options.clone()).await.expect("stopped");
+    assert_eq!(mounts_and_loops(&bench.data()), [""; 0]);
+    // Nobody says how volumes are kept: that is remembered.
+    bench.options.volume_driver = None;
+    let host = bench.host().await;
+    assert_eq!(host.abilities().volume_driver, "image");
+    let place = host.place(&subject.instance);
+    assert!(!place.volume.join("identity").exists(), "nothing is mounted before it is needed");
+    let state = host.ensure_process(&subject.process(script_engine(&place, ""), 2)).await.expect("it starts");
+    assert!(matches!(state, ProcessState::Running { .. } | ProcessState::BackingOff { .. }), "{state:?}");
+    assert_eq!(std::fs::read(place.volume.join("identity")).expect("it is back"), identity);
+    host.ensure_instance_absent(&subject.instance).await.expect("removed");
+    assert_eq!(mounts_and_loops(&bench.data()), [""; 0]);
+    assert!(host.inventory().await.expect("an inventory").instances.is_empty());
+}
+
+#[tokio::test]
+async fn a_volume_that_is_still_mounted_is_found_without_its_directory_being_known() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.options.volume_driver = Some(String::from("image"));
+    let host = bench.host().await;
+    let subject = Subject::new(&*host).with_volume(&*host, &small_template("small")).await;
+    std::fs::remove_file(bench.data().join("instances").join(subject.instance.as_str()).join("volume.json")).expect("removed");
+    assert!(host.inventory().await.expect("an inventory").instances.contains_key(&subject.instance));
+    host.ensure_instance_absent(&subject.instance).await.expect("removed");
+    assert_eq!(mounts_and_loops(&bench.data()), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_killed_host_had_half_made_as_an_image_is_unmounted_and_removed_by_the_next_one() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.options.volume_driver = Some(String::from("image"));
+    drop(bench.host().await);
+    let room = bench.data().join("work").join("room");
+    let (volume, image) = (room.join("volume"), room.join("volume.image"));
+    std::fs::create_dir_all(&volume).expect("made");
+    std::fs::File::create(&image).expect("made").set_len(64 << 20).expect("sized");
+    let run = |program: &str, arguments: &[&std::path::Path]| {
+        assert!(Command::new(program).args(arguments).status().expect("it runs").success(), "{program}");
+    };
+    run("mkfs.ext4", &["-qF".as_ref(), &image]);
+    run("mount", &["-oloop".as_ref(), &image, &volume]);
+    std::fs::write(volume.join("half"), "made").expect("written");
+    let _host = bench.host().await;
+    assert_eq!(mounts_and_loops(&bench.data()), [""; 0]);
+    assert!(listed(&bench.data().join("work")).is_empty());
 }

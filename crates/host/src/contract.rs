@@ -163,6 +163,7 @@ async fn stop(host: &dyn Host, subject: &Subject, term: u64) {
 pub async fn all(host: &dyn Host, template: TemplateSpec, layout: impl Fn(&Place) -> ProcessLayout) {
     what_is_not_there_is_no_trouble(host).await;
     a_volume_is_made_once_and_kept(host, &template).await;
+    it_says_what_it_has_and_what_is_left_of_a_volume(host, &template).await;
     a_manifest_is_kept_beside_its_volume_and_goes_with_it(host, &template).await;
     a_running_process_is_left_alone(host, &template, &layout).await;
     a_stopped_process_stays_stopped_until_it_is_wanted_again(host, &template, &layout).await;
@@ -189,6 +190,27 @@ async fn what_is_not_there_is_no_trouble(host: &dyn Host) {
     ok(host.kill_hung(&subject.instance, "it is not there").await);
     assert_eq!(ok(host.log_tail(&subject.instance, 100).await), "");
     assert_eq!(ok(host.process(&subject.instance).await), ProcessState::Absent);
+    gone(host, &subject).await;
+}
+
+async fn it_says_what_it_has_and_what_is_left_of_a_volume(host: &dyn Host, template: &TemplateSpec) {
+    let has = ok(host.capacity().await);
+    assert!(has.memory_bytes > 0 && has.disk_bytes > 0 && has.disk_free_bytes <= has.disk_bytes, "{has:?}");
+    let subject = Subject::new(host);
+    assert_eq!(ok(host.volume_room(&subject.instance).await), None, "nothing is there");
+    ok(host.set_volume_reserve(&subject.instance, true).await);
+    let subject = subject.with_volume(host, template).await;
+    match ok(host.volume_room(&subject.instance).await) {
+        Some(room) => {
+            let wished = u64::from(subject.volume(template).size_gb) << 30;
+            assert!(host.abilities().volume_size_enforced && !room.is_full(true));
+            ok(host.set_volume_reserve(&subject.instance, true).await);
+            assert_eq!(ok(host.volume_room(&subject.instance).await).map(|room| room.size_bytes), Some(room.size_bytes));
+            ok(host.set_volume_reserve(&subject.instance, false).await);
+            assert!((wished / 100 * 95..=wished).contains(&room.size_bytes) && room.free_bytes <= room.size_bytes, "{room:?}");
+        }
+        None => assert!(!host.abilities().volume_size_enforced),
+    }
     gone(host, &subject).await;
 }
 

@@ -3,8 +3,9 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use moorage_domain::decide::admission::Capacity;
 use moorage_domain::engine::{EngineName, Installation};
-use moorage_domain::instance::ProcessState;
+use moorage_domain::instance::{ProcessState, VolumeRoom};
 use moorage_domain::layout::{Place, ProcessLayout, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ pub struct Abilities {
     pub groups_tracked: bool,
     /// Memory and processor limits bind.
     pub limits_enforced: bool,
-    /// How volumes are made: `directory`, `reflink`.
+    /// How volumes are kept: `directory`, `reflink`, `btrfs`, `image`.
     pub volume_driver: String,
     /// The ceiling of a volume binds.
     pub volume_size_enforced: bool,
@@ -208,6 +209,13 @@ pub trait Host: Send + Sync {
     fn uid_range(&self) -> Option<std::ops::Range<u32>>;
     /// Where an instance's things are.
     fn place(&self, instance: &InstanceId) -> Place;
+    /// What the machine has, looked up afresh.
+    async fn capacity(&self) -> HostResult<Capacity>;
+    /// The ceiling of an instance's volume and what is left of it; none where no ceiling binds or nothing is there.
+    async fn volume_room(&self, instance: &InstanceId) -> HostResult<Option<VolumeRoom>>;
+    /// Lets the engine of a full volume have the little that is kept for it to recover and to delete, or takes it back; what is
+    /// left of a volume does not count it. The engine's next start takes it back as well.
+    async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()>;
     /// Engine versions that can run here, looked up afresh.
     async fn installations(&self) -> HostResult<Vec<Installation>>;
     /// Makes sure `count` spare volumes of this template wait; returns how many do. Slow: a template may have to be made.

@@ -3,6 +3,7 @@
 
 use crate::first_start;
 use ipnet::Ipv4Net;
+use moorage_domain::decide::admission::Overcommit;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_store::StoreAddress;
@@ -73,8 +74,10 @@ pub struct SubnetSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
-    path: Option<PathBuf>,
-    driver: Option<String>,
+    /// Where instances with their volumes are; by default in the data directory.
+    pub path: Option<PathBuf>,
+    /// How volumes are kept: `directory`, `reflink`, `btrfs` or `image`; by default the best that works without being asked for.
+    pub driver: Option<String>,
     /// Spare data directories kept ready for the newest version of each engine.
     pub spares: Option<usize>,
 }
@@ -93,6 +96,22 @@ pub struct Engines {
 pub struct Limits {
     /// Client connections at most per cluster.
     pub connections: Option<u32>,
+    memory_overcommit: Option<f64>,
+    disk_overcommit: Option<f64>,
+    /// What newcomers leave free on the disk of the volumes, in GiB.
+    pub reserve_gb: Option<u32>,
+}
+
+impl Limits {
+    /// How much more than it has the host may promise.
+    pub fn overcommit(&self) -> Overcommit {
+        let usual = Overcommit::default();
+        Overcommit {
+            memory: self.memory_overcommit.unwrap_or(usual.memory),
+            disk: self.disk_overcommit.unwrap_or(usual.disk),
+            reserve_bytes: self.reserve_gb.map(|gib| u64::from(gib) << 30).or(usual.reserve_bytes),
+        }
+    }
 }
 
 fn invalid(path: &Path, why: String) -> Problem {
@@ -124,12 +143,18 @@ fn read_file(path: Option<&Path>) -> Result<Config, Problem> {
     let not_there = [
         ("network.publish", config.network.publish.is_some()),
         ("network.subnets.interface", config.network.subnets.iter().any(|subnet| subnet.interface.is_some())),
-        ("storage.path", config.storage.path.is_some()),
-        ("storage.driver", config.storage.driver.is_some()),
     ];
     if let Some((key, _)) = not_there.iter().find(|(_, given)| *given) {
         return Err(Problem::new(ProblemCode::NotSupportedYet, format!("The configuration key `{key}` is not supported yet."))
             .hint("Take it out of the file."));
+    }
+    for (key, factor) in [("memory", config.limits.memory_overcommit), ("disk", config.limits.disk_overcommit)] {
+        if factor.is_some_and(|factor| !(0.1..=1000.0).contains(&factor)) {
+            return Err(invalid(path, format!("`limits.{key}_overcommit` is not a number from 0.1 to 1000.")));
+        }
+    }
+    if config.storage.path.as_ref().is_some_and(|path| !path.is_absolute()) {
+        return Err(invalid(path, "`storage.path` does not begin with `/`.".to_owned()));
     }
     if config.network.subnets.iter().any(|subnet| !subnet.cidr.addr().is_loopback()) {
         return Err(Problem::new(ProblemCode::NotSupportedYet, "Subnets outside the loopback range are not supported yet.")
@@ -174,9 +199,19 @@ mod tests {
 
     #[test]
     fn a_key_whose_feature_is_not_there_is_refused_by_name() {
-        let problem = read_text("[storage]\ndriver = 'btrfs'").expect_err("not there");
+        let problem = read_text("[network]\npublish = '10.0.0.1'").expect_err("not there");
         assert_eq!(problem.code, ProblemCode::NotSupportedYet);
-        assert!(problem.message.contains("storage.driver"));
+        assert!(problem.message.contains("network.publish"));
+    }
+
+    #[test]
+    fn overcommit_is_a_number_and_whole_ones_are_numbers_too() {
+        let limits = read_text("[limits]\nmemory_overcommit = 3\nreserve_gb = 2").expect("read").limits.overcommit();
+        assert_eq!(limits, Overcommit { memory: 3.0, reserve_bytes: Some(2 << 30), ..Overcommit::default() });
+        for wrong in ["0", "-1", "nan", "'much'"] {
+            let problem = read_text(&format!("[limits]\ndisk_overcommit = {wrong}")).expect_err(wrong);
+            assert!(problem.detail.expect("why").contains("disk_overcommit"), "{wrong}");
+        }
     }
 
     #[test]

@@ -47,6 +47,16 @@ fn effective(config: &config::Config) -> toml::Table {
     let prefixes: Vec<toml::Value> = config.engines.prefixes.iter().map(|prefix| prefix.display().to_string().into()).collect();
     let number = |value: usize| toml::Value::from(i64::try_from(value).unwrap_or(i64::MAX));
     let connections = config.limits.connections.unwrap_or(serve::MOST_CONNECTIONS);
+    let mut storage = toml::Table::from_iter([("spares".to_owned(), number(config.storage.spares.unwrap_or(serve::SPARES)))]);
+    storage.extend(config.storage.path.iter().map(|path| ("path".to_owned(), path.display().to_string().into())));
+    storage.extend(config.storage.driver.iter().map(|driver| ("driver".to_owned(), driver.clone().into())));
+    let overcommit = config.limits.overcommit();
+    let mut limits = toml::Table::from_iter([
+        ("connections".to_owned(), i64::from(connections).into()),
+        ("memory_overcommit".to_owned(), overcommit.memory.into()),
+        ("disk_overcommit".to_owned(), overcommit.disk.into()),
+    ]);
+    limits.extend(config.limits.reserve_gb.map(|gib| ("reserve_gb".to_owned(), i64::from(gib).into())));
     let mut store = toml::Table::new();
     if let Some(url) = &config.store.url {
         store.insert("url".into(), without_password(url).into());
@@ -55,12 +65,9 @@ fn effective(config: &config::Config) -> toml::Table {
         ("server".to_owned(), server.into()),
         ("store".to_owned(), store.into()),
         ("network".to_owned(), toml::Table::from_iter([("subnets".to_owned(), subnets.into())]).into()),
-        (
-            "storage".to_owned(),
-            toml::Table::from_iter([("spares".to_owned(), number(config.storage.spares.unwrap_or(serve::SPARES)))]).into(),
-        ),
+        ("storage".to_owned(), storage.into()),
         ("engines".to_owned(), toml::Table::from_iter([("prefixes".to_owned(), prefixes.into())]).into()),
-        ("limits".to_owned(), toml::Table::from_iter([("connections".to_owned(), i64::from(connections).into())]).into()),
+        ("limits".to_owned(), limits.into()),
     ])
 }
 

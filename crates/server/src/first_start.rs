@@ -95,7 +95,7 @@ async fn identity_in_store(store: &Store, address: &StoreAddress) -> Result<Opti
 
 /// Databases without a store are somebody's: nothing begins anew beside them.
 fn refuse_orphans(directory: &Path, why: &str) -> Result<(), Problem> {
-    let instances = std::fs::read_dir(directory.join("instances")).map(Iterator::count).unwrap_or(0);
+    let instances = moorage_host_local::Kept::instances(directory).map_err(|error| error.problem)?.len();
     if instances == 0 {
         return Ok(());
     }

@@ -14,6 +14,7 @@ mod logging;
 mod output;
 mod place;
 mod rebuild;
+mod reserve;
 mod serve;
 mod stop;
 mod store_command;

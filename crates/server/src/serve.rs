@@ -4,6 +4,7 @@ use crate::data_directory;
 use crate::first_start;
 use crate::https::{Peer, Source, TlsListener};
 use crate::identity::Identity;
+use crate::reserve::Reserve;
 use crate::{config, logging, output};
 use anyhow::{Context, Result};
 use axum::extract::ConnectInfo;
@@ -107,6 +108,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let watching = Watch { world: world.clone(), wake: wake.clone(), spares, board: board.clone() };
     moorage_watchers::catch_up(&watching).await;
     let mut watchers = moorage_watchers::start(watching, stopping.clone());
+    watchers.spawn(Reserve::of(&directory).keep(stopping.clone()));
 
     let app = App::new(Parts {
         store: store.clone(),
@@ -115,6 +117,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
         host,
         subnets,
         wake,
+        overcommit: config.limits.overcommit(),
         authority: authority.certificate().to_owned(),
         board,
     });
@@ -209,6 +212,8 @@ pub fn host_options(directory: &Path, identity: &Identity, config: &config::Conf
     let mut options = LocalHostOptions::new(identity.host.clone(), identity.short(), directory.to_owned());
     options.program = vec![program.to_string_lossy().into_owned()];
     options.uid_range = Some(identity.uids());
+    options.volume_driver.clone_from(&config.storage.driver);
+    options.storage_path.clone_from(&config.storage.path);
     options.installations = crate::engine_command::finder(directory, &config.engines.prefixes);
     Ok(options)
 }

@@ -278,9 +278,9 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_volume_fails_the_newcomer_and_spares_the_neighbour() {
     let disk = SmallDisk::mount(700);
-    // No spares: a half-made one that is cleaned up again gives space back at a moment of its own.
+    // No spares, and no reserve that keeps newcomers out: a half-made one that is cleaned up again gives space back at a moment of its own.
     let configuration = disk.path.join("moorage.toml");
-    std::fs::write(&configuration, "[storage]\nspares = 0\n").expect("written");
+    std::fs::write(&configuration, "[storage]\nspares = 0\n[limits]\nreserve_gb = 0\ndisk_overcommit = 100\n").expect("written");
     let installation = Installation::start_in(&disk.path.join("data"), &["--config", &configuration.to_string_lossy()]);
     let neighbour = installation.create("postgresql", "neighbour");
     let ballast = disk.fill();

@@ -3,6 +3,7 @@
 use crate::statement::statements;
 use crate::{Rows, StoreError, StoreResult, UnitOfWork, failed};
 use moorage_domain::cluster::{Cluster, ClusterSpec, Wish};
+use moorage_domain::decide::admission::Promise;
 use moorage_domain::decide::status::{StatusInput, decide};
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::service_state::ServiceState;
@@ -73,6 +74,7 @@ statements! {
     GET_IN_PROJECT = select_cluster!("WHERE c.project_id = $1 AND c.id = $2 AND c.gone_at IS NULL");
     GET_BY_NAME = select_cluster!("WHERE c.project_id = $1 AND c.name = $2 AND c.gone_at IS NULL");
     ALL_OF_HOST = select_cluster!("WHERE c.host_id = $1 AND c.gone_at IS NULL ORDER BY c.id");
+    SPECS_OF_HOST = "SELECT spec FROM cluster WHERE host_id = $1 AND gone_at IS NULL";
     NAMED = concat!(select_cluster!(""), filter!(perhaps, given, perhaps), "LIMIT $6 OFFSET $7");
     COUNT_NAMED = count!(perhaps, given, perhaps);
     COUNT = count!(absent, absent, absent);
@@ -229,6 +231,17 @@ pub trait Clusters: Rows {
     async fn clusters_of_host(&mut self, host: &HostId) -> StoreResult<Vec<Cluster>> {
         let rows = sqlx::query(ALL_OF_HOST).bind(host.as_str()).fetch_all(self.connection()).await.map_err(failed("listing clusters"))?;
         rows.iter().map(read).collect()
+    }
+    /// What is promised to all live clusters of a host.
+    async fn promised_on(&mut self, host: &HostId) -> StoreResult<Promise> {
+        let rows = sqlx::query(SPECS_OF_HOST).bind(host.as_str()).fetch_all(self.connection()).await;
+        let rows = rows.map_err(failed("adding up what is promised"))?;
+        let promise = |row: &AnyRow| {
+            let text: String = row.try_get("spec").map_err(|e| unreadable("cluster specification", e))?;
+            let spec: ClusterSpec = serde_json::from_str(&text).map_err(|e| unreadable("cluster specification", e))?;
+            Ok(Promise::to(&spec))
+        };
+        rows.iter().map(promise).sum()
     }
     /// A page of a project's live clusters.
     async fn clusters_page(

@@ -5,7 +5,7 @@
 use crate::{StoreResult, failed};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Executor};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor};
 use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -96,7 +96,14 @@ impl Pools {
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         made.map_err(sqlx::Error::Io).map_err(failed("making the store's file"))?;
         let opened = failed("opening the store");
-        let writer = pool(1, SQLITE_PATIENCE, SQLITE_SETTINGS).test_before_acquire(false);
+        // After a commit that failed on a full disk SQLite has rolled back by itself and the connection takes that for a
+        // transaction that never ends: it would refuse every other one.
+        let writer = pool(1, SQLITE_PATIENCE, SQLITE_SETTINGS).test_before_acquire(false).after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        });
         let writer = writer.connect_with(file_options(path, "rwc")?).await.map_err(opened)?;
         migrate(writer.clone(), &SQLITE).await?;
         let readers = pool(8, SQLITE_PATIENCE, SQLITE_READER_SETTINGS).test_before_acquire(false);

@@ -4,8 +4,9 @@ use crate::machine::{Machine, Parts, Process, Volume, host_failure};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use moorage_domain::decide::admission::Capacity;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::instance::ProcessState;
+use moorage_domain::instance::{ProcessState, VolumeRoom};
 use moorage_domain::layout::{Place, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{
@@ -73,6 +74,20 @@ impl Host for FakeHost {
     fn place(&self, instance: &InstanceId) -> Place {
         let under = |part: &str| PathBuf::from(format!("/fake/{part}/{instance}"));
         Place { volume: under("volumes"), config: under("config"), run: under("run"), logs: under("logs") }
+    }
+    async fn capacity(&self) -> HostResult<Capacity> {
+        self.call("capacity", || Ok(self.machine.lock().capacity))
+    }
+    async fn volume_room(&self, instance: &InstanceId) -> HostResult<Option<VolumeRoom>> {
+        self.call("volume_room", || Ok(self.machine.lock().volumes.get(instance).and_then(|volume| volume.room)))
+    }
+    async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()> {
+        self.call("set_volume_reserve", || {
+            if let Some(volume) = self.machine.lock().volumes.get_mut(instance) {
+                volume.reserve_given = given;
+            }
+            Ok(())
+        })
     }
     async fn installations(&self) -> HostResult<Vec<Installation>> {
         let version = |engine, text: &str| Version::parse(text).map(|version| (engine, version));

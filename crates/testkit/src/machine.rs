@@ -1,8 +1,9 @@
 //! A machine in memory: what is on it stays when the control plane dies.
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use moorage_domain::decide::admission::Capacity;
 use moorage_domain::decide::restart::{self, AfterDeath};
-use moorage_domain::instance::{ProcessExit, ProcessState};
+use moorage_domain::instance::{ProcessExit, ProcessState, VolumeRoom};
 use moorage_domain::layout::ProcessLayout;
 use moorage_domain::{ClusterId, InstanceId, Problem, ProblemCode, Timestamp};
 use moorage_durable::Clock;
@@ -32,8 +33,8 @@ pub enum Failure {
     AnswerLost,
 }
 
-#[derive(Default)]
 pub(crate) struct Parts {
+    pub(crate) capacity: Capacity,
     pub(crate) templates: BTreeSet<String>,
     pub(crate) spares: BTreeMap<String, usize>,
     pub(crate) volumes: BTreeMap<InstanceId, Volume>,
@@ -54,11 +55,41 @@ pub(crate) struct Parts {
     last_pid: u32,
 }
 
+impl Default for Parts {
+    fn default() -> Self {
+        // Room for whatever a test makes.
+        let capacity = Capacity { memory_bytes: 1 << 50, disk_bytes: 1 << 50, disk_free_bytes: 1 << 50 };
+        Self {
+            capacity,
+            templates: BTreeSet::new(),
+            spares: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            terms: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            occupied: BTreeSet::new(),
+            gateway_down: false,
+            start_takes: Duration::ZERO,
+            stop_takes: Duration::ZERO,
+            silent: false,
+            cannot_start: None,
+            calls: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            always: BTreeMap::new(),
+            listeners: Vec::new(),
+            last_pid: 0,
+        }
+    }
+}
+
 /// A data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Volume {
     pub(crate) preparing: bool,
     pub(crate) from_spare: bool,
+    pub(crate) room: Option<VolumeRoom>,
+    pub(crate) reserve_given: bool,
     /// Database name to owner and verifier.
     pub(crate) databases: BTreeMap<String, (String, String)>,
 }
@@ -96,6 +127,20 @@ impl Machine {
     /// How often a verb was called.
     pub fn calls(&self, verb: &str) -> u32 {
         self.lock().calls.get(verb).copied().unwrap_or(0)
+    }
+    /// Has so much memory and disk.
+    pub fn has(&self, capacity: Capacity) {
+        self.lock().capacity = capacity;
+    }
+    /// So much is left of an instance's volume.
+    pub fn volume_has(&self, instance: &InstanceId, room: Option<VolumeRoom>) {
+        if let Some(volume) = self.lock().volumes.get_mut(instance) {
+            volume.room = room;
+        }
+    }
+    /// Whether an instance's volume was given its reserve.
+    pub fn has_reserve(&self, instance: &InstanceId) -> bool {
+        self.lock().volumes.get(instance).is_some_and(|volume| volume.reserve_given)
     }
     /// Lets another program listen at this address.
     pub fn occupy(&self, address: Ipv4Addr) {

@@ -123,6 +123,7 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::WrongState | P::ClusterBusy | P::TermTooOld | P::OperationCancelled => (bad, "Dbaas.ValidationError.InvalidServiceState"),
         P::NotSupportedYet => (bad, "Dbaas.ValidationError.NotSupportedYet"),
         P::NotEnoughSpace => (bad, "Dbaas.ValidationError.NotEnoughSpace"),
+        P::NotEnoughMemory => (bad, "Dbaas.ValidationError.NotEnoughMemory"),
         P::EngineRefused => (bad, "Dbaas.ValidationError.EngineRefused"),
         P::PreconditionFailed | P::IdempotencyKeyReused | P::IdempotencyKeyInUse => (bad, "ValidationError"),
         P::OnAnotherHost => (bad, "ValidationError"),

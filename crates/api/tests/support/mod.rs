@@ -95,6 +95,7 @@ impl ControlPlane {
                     wake();
                 }
             }),
+            overcommit: Default::default(),
             authority: authority.certificate().to_owned(),
             board: Arc::default(),
         });

@@ -1,5 +1,6 @@
 //! Decisions: pure functions of what is known and the time handed in.
 
+pub mod admission;
 pub mod health;
 pub mod restart;
 pub mod status;

@@ -60,6 +60,8 @@ pub fn while_running(kind: &str) -> ServiceState {
     }
 }
 
+const VOLUME_FULL: &str = "The volume is full: the engine refuses new data until some is deleted. Volumes cannot be enlarged yet.";
+
 fn serving(instances: &[Observed]) -> (ServiceState, Option<String>) {
     let mut worst = (ServiceState::Running, None);
     for seen in instances {
@@ -72,6 +74,8 @@ fn serving(instances: &[Observed]) -> (ServiceState, Option<String>) {
                     worst = (ServiceState::Error, Some("The engine runs but does not answer.".to_owned()));
                 } else if !seen.published {
                     worst = (ServiceState::Error, Some("The engine runs but its endpoint does not lead to it.".to_owned()));
+                } else if seen.volume_full && worst.1.is_none() {
+                    worst.1 = Some(VOLUME_FULL.to_owned());
                 }
             }
             ProcessState::GaveUp { last } => {
@@ -154,6 +158,13 @@ mod tests {
             ServiceState::Stopped
         );
         assert_eq!(decide(&input(Wish::Run, None, &[running()])).0, ServiceState::Running);
+    }
+
+    #[test]
+    fn a_full_volume_is_said_and_its_engine_still_runs() {
+        let (state, why) = decide(&input(Wish::Run, None, &[Observed { volume_full: true, ..running() }]));
+        assert_eq!(state, ServiceState::Running);
+        assert!(why.expect("said").starts_with("The volume is full"));
     }
 
     #[test]

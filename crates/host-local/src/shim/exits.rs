@@ -32,7 +32,9 @@ pub(crate) fn last_lines(text: &str, most: usize) -> String {
 
 /// Whether words say that a file system was full.
 pub(crate) fn speaks_of_full(words: &str) -> bool {
-    ["No space left on device", "Errcode: 28", "errno: 28", "error: 28", "error 28", "Disk full"].iter().any(|sign| words.contains(sign))
+    ["No space left on device", "Disk quota exceeded", "Errcode: 28", "Errcode: 122", "errno: 28", "error: 28", "error 28", "Disk full"]
+        .iter()
+        .any(|sign| words.contains(sign))
 }
 
 /// Describes an end. `status` is none when nobody was there to see it.

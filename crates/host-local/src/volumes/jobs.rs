@@ -6,6 +6,7 @@ use crate::machine::Machine;
 use crate::problems::{Doing, blocking, failed};
 use crate::shim::protocol::{ProcessFile, RestartRule, ShimDirectory, VERSION};
 use crate::shim::{last_lines, speaks_of_full};
+use crate::volumes::drivers;
 use moorage_domain::layout::{JobStep, StopPlan};
 use moorage_domain::{Problem, ProblemCode};
 use moorage_host::{HostError, HostResult};
@@ -50,7 +51,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if let Err(error) = files::remove(&self.path) {
+        if let Err(error) = drivers::remove(&self.volume()).and_then(|()| drivers::remove(&self.path)) {
             tracing::warn!(room = %self.path.display(), %error, "a job's directory could not be removed; the next start tries again");
         }
     }
@@ -215,7 +216,9 @@ pub(crate) fn clear(machine: &Machine) -> HostResult<()> {
 
 fn clear_directory(directory: &Path) -> HostResult<()> {
     for name in files::names(directory).doing("list unfinished work")? {
-        files::remove(&directory.join(name)).doing("remove unfinished work")?;
+        let path = directory.join(name);
+        // A room with a volume in it, or a volume that was put aside.
+        drivers::remove(&path.join("volume")).and_then(|()| drivers::remove(&path)).doing("remove unfinished work")?;
     }
     Ok(())
 }

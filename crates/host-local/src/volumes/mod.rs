@@ -2,18 +2,21 @@
 
 pub(crate) mod drivers;
 pub(crate) mod jobs;
+pub(crate) mod kept;
 mod templates;
 
 use crate::files::{self, Durability};
 use crate::machine::Machine;
+use crate::mounts;
 use crate::problems::{Doing, blocking, failed};
+use moorage_domain::instance::VolumeRoom;
 use moorage_domain::layout::TemplateSpec;
 use moorage_domain::{InstanceId, Problem};
 use moorage_host::{Change, HostError, HostResult, VolumeState, VolumeWish};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
@@ -29,6 +32,9 @@ struct VolumeFile {
     template: String,
     uid: Option<u32>,
     from_spare: bool,
+    /// Its ceiling in GiB; a volume of before there were any has none.
+    #[serde(default)]
+    size_gb: Option<u32>,
 }
 
 /// An instance that waits for a volume.
@@ -212,7 +218,33 @@ impl Volumes {
 pub(crate) fn is_ready(machine: &Machine, instance: &InstanceId) -> HostResult<bool> {
     let mark = machine.instance(instance).join("volume.json");
     let found: Option<VolumeFile> = files::read_json(&mark).doing("read a volume's mark")?;
-    Ok(found.is_some() && machine.place(instance).volume.is_dir())
+    Ok(found.is_some() && machine.driver.has(&machine.place(instance).volume))
+}
+
+/// Makes sure that an engine can work in its volume: after a reboot, nothing is mounted.
+pub(crate) fn open(machine: &Machine, instance: &InstanceId) -> HostResult<()> {
+    match size_of(machine, instance)? {
+        Some(size_gb) => machine.driver.open(&machine.place(instance).volume, size_gb).doing("open a volume"),
+        None => Ok(()),
+    }
+}
+
+/// Gives the engine of a full volume its reserve, or takes it back.
+pub(crate) fn set_reserve(machine: &Machine, instance: &InstanceId, given: bool) -> HostResult<()> {
+    let (true, Some(size_gb)) = (is_ready(machine, instance)?, size_of(machine, instance)?) else { return Ok(()) };
+    machine.driver.set_reserve(&machine.place(instance).volume, size_gb, given).doing("change the reserve of a volume")
+}
+
+fn size_of(machine: &Machine, instance: &InstanceId) -> HostResult<Option<u32>> {
+    let found: Option<VolumeFile> = files::read_json(&machine.instance(instance).join("volume.json")).doing("read a volume's mark")?;
+    Ok(found.and_then(|found| found.size_gb))
+}
+
+/// The ceiling of an instance's volume and what is left of it, in bytes; none where it does not bind.
+pub(crate) fn room(machine: &Machine, instance: &InstanceId) -> HostResult<Option<VolumeRoom>> {
+    let (true, Some(size_gb)) = (is_ready(machine, instance)?, size_of(machine, instance)?) else { return Ok(None) };
+    let found = machine.driver.room(&machine.place(instance).volume, size_gb).doing("measure a volume")?;
+    Ok(found.map(|(size_bytes, free_bytes)| VolumeRoom { size_bytes, free_bytes }))
 }
 
 /// Takes a spare for the instance and gives it to its account; none when no spare waits. `waited`: it was made for this
@@ -222,21 +254,22 @@ fn take(machine: &Machine, wish: &VolumeWish, waited: bool) -> HostResult<Option
     let directory = machine.instance(&wish.instance);
     let (volume, mark) = (machine.place(&wish.instance).volume, directory.join("volume.json"));
     if let Some(found) = files::read_json::<VolumeFile>(&mark).doing("read a volume's mark")?
-        && volume.is_dir()
+        && machine.driver.has(&volume)
     {
         if found.uid != wish.uid {
             return Err(failed("use a volume that belongs to another account", io::Error::other(format!("{found:?}"))));
         }
+        machine.driver.open(&volume, found.size_gb.unwrap_or(wish.size_gb)).doing("open a volume")?;
         return Ok(Some(found.from_spare));
     }
     let spares = templates::spares_of(machine, &wish.template.key);
-    if !volume.is_dir() {
+    if !machine.driver.has(&volume) {
         let waiting = files::names(&spares).doing("look for a spare data directory")?;
         if waiting.is_empty() {
             return Ok(None);
         }
         files::ensure_directory(&directory, 0o711, None).doing("make an instance's directory")?;
-        let taken = waiting.iter().find_map(|name| match machine.driver.rename(&spares.join(name), &volume) {
+        let taken = waiting.iter().find_map(|name| match machine.driver.take(&spares.join(name), &volume, wish.size_gb) {
             Ok(()) => Some(Ok(())),
             // Somebody else took it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -247,13 +280,21 @@ fn take(machine: &Machine, wish: &VolumeWish, waited: bool) -> HostResult<Option
             None => return Ok(None),
         }
     }
+    machine.driver.open(&volume, wish.size_gb).doing("open a volume")?;
     if let Some(account) = account {
         // Closed to its former account first; its own last.
         files::give(&volume, crate::files::Account { uid: 0, gid: 0 }).doing("give a volume to its account")?;
         files::give_contents(&volume, account).doing("give a volume to its account")?;
         files::ensure_directory(&volume, 0o700, Some(account)).doing("give a volume to its account")?;
     }
-    let contents = VolumeFile { version: VERSION, template: wish.template.key.clone(), uid: wish.uid, from_spare: !waited };
+    let contents = VolumeFile {
+        version: VERSION,
+        template: wish.template.key.clone(),
+        uid: wish.uid,
+        from_spare: !waited,
+        size_gb: Some(wish.size_gb),
+    };
+    machine.driver.sync(&volume).doing("write a volume to disk")?;
     files::replace_json(&mark, &contents, 0o600, Durability::Whole).doing("mark a volume as complete")?;
     make_durable(&mark, &[&directory, &machine.instances(), &spares]).doing("write a volume to disk")?;
     Ok(Some(!waited))
@@ -279,5 +320,16 @@ fn make_durable(mark: &Path, directories: &[&Path]) -> io::Result<()> {
 /// Removes a volume and its mark.
 pub(crate) fn remove(machine: &Machine, instance: &InstanceId) -> io::Result<()> {
     files::remove(&machine.instance(instance).join("volume.json"))?;
-    machine.driver.remove(&machine.place(instance).volume)
+    drivers::remove(&machine.place(instance).volume)
+}
+
+/// The instances whose volumes are mounted or stand behind a loop device, whatever became of their directories.
+pub(crate) fn opened(machine: &Machine) -> HostResult<Vec<InstanceId>> {
+    let instances = machine.instances();
+    let mounted = mounts::below(&instances).doing("list the mounted volumes")?.into_iter().map(|mount| mount.at);
+    let own = |path: PathBuf| {
+        let name = path.strip_prefix(&instances).ok()?.components().next()?.as_os_str().to_str()?.to_owned();
+        InstanceId::parse(&name).ok()
+    };
+    Ok(mounted.chain(mounts::loop_files()).filter_map(own).collect())
 }

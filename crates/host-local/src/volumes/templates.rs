@@ -5,6 +5,7 @@ use super::jobs::{self, Room};
 use crate::files;
 use crate::machine::Machine;
 use crate::problems::{Doing, blocking};
+use crate::volumes::drivers;
 use moorage_domain::layout::TemplateSpec;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_host::HostResult;
@@ -29,13 +30,14 @@ pub(super) fn spares_of(machine: &Machine, key: &str) -> PathBuf {
 /// Makes sure the template is there; returns where.
 async fn ensure_template(machine: &Arc<Machine>, spec: &TemplateSpec) -> HostResult<PathBuf> {
     let template = machine.templates().join(&spec.key);
-    if template.is_dir() {
+    if template.exists() {
         return Ok(template);
     }
     let began = std::time::Instant::now();
     let opened = Arc::clone(machine);
     let room = blocking(move || {
         let room = Room::open(&opened).doing("make room for a template")?;
+        opened.driver.create(&room.volume()).doing("make room for a template")?;
         files::ensure_directory(&room.volume(), 0o700, opened.job_account).doing("make room for a template")?;
         Ok(Arc::new(room))
     })
@@ -44,8 +46,7 @@ async fn ensure_template(machine: &Arc<Machine>, spec: &TemplateSpec) -> HostRes
     let (from, to, templates) = (room.volume(), template.clone(), machine.templates());
     let moved = Arc::clone(machine);
     blocking(move || {
-        files::sync_file_system(&from).doing("write a template to disk")?;
-        moved.driver.rename(&from, &to).doing("put a template in its place")?;
+        moved.driver.rest(&from, &to).doing("put a template in its place")?;
         files::sync_directory(&templates).doing("write a template to disk")
     })
     .await?;
@@ -67,10 +68,9 @@ pub(super) async fn add_spare(machine: &Arc<Machine>, spec: &TemplateSpec) -> Ho
     let (from, spares) = (room.volume(), spares_of(machine, &spec.key));
     let moved = Arc::clone(machine);
     blocking(move || {
-        files::sync_file_system(&from).doing("write a data directory to disk")?;
         files::ensure_directory(&spares, 0o700, None).doing("make room for spare data directories")?;
         let name = files::random_name().doing("name a data directory")?;
-        moved.driver.rename(&from, &spares.join(name)).doing("put a spare data directory in its place")?;
+        moved.driver.rest(&from, &spares.join(name)).doing("put a spare data directory in its place")?;
         files::sync_directory(&spares).doing("write a data directory to disk")
     })
     .await
@@ -93,7 +93,7 @@ pub(super) fn remove(machine: &Machine, key: &str) -> io::Result<()> {
     // Out of everybody's sight first, under names that a start of the host clears: nobody ever takes half of one.
     for path in waiting.iter().map(|name| spares.join(name)).chain([template]) {
         let aside = machine.work().join(files::random_name()?);
-        match machine.driver.rename(&path, &aside) {
+        match std::fs::rename(&path, &aside) {
             Ok(()) => going.push(aside),
             // An instance has just taken it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -104,7 +104,7 @@ pub(super) fn remove(machine: &Machine, key: &str) -> io::Result<()> {
     for directory in [machine.templates(), machine.spares(), machine.work()] {
         files::sync_directory(&directory)?;
     }
-    going.iter().try_for_each(|volume| machine.driver.remove(volume))
+    going.iter().try_for_each(|volume| drivers::remove(volume))
 }
 
 /// How many spares wait.

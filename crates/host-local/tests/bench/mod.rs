@@ -49,6 +49,43 @@ impl Bench {
     }
 }
 
+/// A Btrfs of its own, unmounted when the test ends.
+pub struct SmallBtrfs(tempfile::TempDir);
+
+impl SmallBtrfs {
+    pub fn new() -> Self {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        let room = tempfile::Builder::new().prefix("moorage-btrfs-").permissions(permissions).tempdir().expect("a directory");
+        let (image, at) = (room.path().join("disk"), room.path().join("mounted"));
+        std::fs::File::create(&image).expect("made").set_len(40 << 30).expect("sized");
+        std::fs::create_dir(&at).expect("made");
+        for (program, arguments) in [("mkfs.btrfs", vec!["-q".as_ref(), image.as_path()]), ("mount", vec!["-oloop".as_ref(), &image, &at])]
+        {
+            let status = std::process::Command::new(program).args(arguments).stderr(std::process::Stdio::null()).status().expect("it runs");
+            assert!(status.success(), "{program}");
+        }
+        Self(room)
+    }
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("mounted")
+    }
+}
+impl Drop for SmallBtrfs {
+    fn drop(&mut self) {
+        let status = std::process::Command::new("umount").arg(self.path()).status();
+        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking(), "the file system is still used");
+    }
+}
+
+/// Files behind loop devices and mounts that have this path in their names.
+pub fn mounts_and_loops(path: &std::path::Path) -> Vec<String> {
+    let text = path.display().to_string();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("read");
+    let devices = std::fs::read_dir("/sys/block").expect("listed").flatten();
+    let files = devices.filter_map(|device| std::fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    mounts.lines().map(str::to_owned).chain(files).filter(|line| line.contains(&text)).collect()
+}
+
 pub fn shim_pid(directory: &std::path::Path) -> u32 {
     let text = std::fs::read_to_string(directory.join("status.json")).expect("status.json");
     let status: serde_json::Value = serde_json::from_str(&text).expect("JSON");
