@@ -214,7 +214,7 @@ pub trait Host: Send + Sync {
     /// The ceiling of an instance's volume and what is left of it; none where no ceiling binds or nothing is there.
     async fn volume_room(&self, instance: &InstanceId) -> HostResult<Option<VolumeRoom>>;
     /// Lets the engine of a full volume have the little that is kept for it to recover and to delete, or takes it back; what is
-    /// left of a volume does not count it. The engine's next start takes it back as well.
+    /// left of a volume does not count it. An engine that starts on a full volume gets it by itself.
     async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()>;
     /// Engine versions that can run here, looked up afresh.
     async fn installations(&self) -> HostResult<Vec<Installation>>;

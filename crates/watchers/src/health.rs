@@ -165,7 +165,7 @@ async fn look_at_volume(watch: &Watch, instance: &InstanceId, observed: &mut Obs
     let host = &watch.world.host;
     let looked = async {
         let full = host.volume_room(instance).await?.is_some_and(|room| room.is_full(observed.volume_full));
-        // Given again at every look: the engine's start takes it back.
+        // Given again at every look: a host that was started anew takes it back.
         if full || observed.volume_full {
             host.set_volume_reserve(instance, full).await?;
         }

@@ -519,7 +519,7 @@ pub(crate) struct ServerTypeRow<'a> {
     r#type: &'static str,
 }
 
-/// The server types a filter leaves; the description says whether the size is enforced here.
+/// The server types a filter leaves; the description says which sizes are enforced here.
 pub(crate) fn server_types<'a>(
     types: &'a [ServerType],
     name: Option<&str>,
@@ -532,12 +532,16 @@ pub(crate) fn server_types<'a>(
     } else {
         "sizes the engine's settings; processor and memory limits are not enforced on this host"
     };
+    let volumes = if abilities.volume_size_enforced { "are" } else { "are not" };
     let wanted = |server_type: &&ServerType| {
         name.is_none_or(|name| name == server_type.name) && image_type.is_none_or(|image_type| image_type == dialect.image_type())
     };
     let row = |server_type: &'a ServerType| ServerTypeRow {
         cpu_core: server_type.cpu,
-        description: format!("{} vCPU, {} GiB memory; {enforced}", server_type.cpu, server_type.memory_gib),
+        description: format!(
+            "{} vCPU, {} GiB memory; {enforced}; sizes of block storage {volumes} enforced",
+            server_type.cpu, server_type.memory_gib
+        ),
         memory_gb: server_type.memory_gib,
         name: &server_type.name,
         product_image_type: dialect.image_type(),

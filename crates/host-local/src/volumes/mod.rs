@@ -223,10 +223,11 @@ pub(crate) fn is_ready(machine: &Machine, instance: &InstanceId) -> HostResult<b
 
 /// Makes sure that an engine can work in its volume: after a reboot, nothing is mounted.
 pub(crate) fn open(machine: &Machine, instance: &InstanceId) -> HostResult<()> {
-    match size_of(machine, instance)? {
-        Some(size_gb) => machine.driver.open(&machine.place(instance).volume, size_gb).doing("open a volume"),
-        None => Ok(()),
-    }
+    let Some(size_gb) = size_of(machine, instance)? else { return Ok(()) };
+    machine.driver.open(&machine.place(instance).volume, size_gb).doing("open a volume")?;
+    // An engine that ended on a full volume does not start on it without help.
+    let full = room(machine, instance)?.is_some_and(|room| room.is_full(false));
+    if full { set_reserve(machine, instance, true) } else { Ok(()) }
 }
 
 /// Gives the engine of a full volume its reserve, or takes it back.

@@ -129,7 +129,7 @@ impl Driver for Image {
         files::remove(&growing)?;
         std::fs::rename(resting, &growing)?;
         // The spare is taken: what fails from here on is not that somebody else was faster.
-        grow(&growing, size_gb).map_err(|error| io::Error::new(io::ErrorKind::Other, error))?;
+        grow(&growing, size_gb).map_err(io::Error::other)?;
         std::fs::rename(growing, image_of(volume))
     }
     fn has(&self, volume: &Path) -> bool {
