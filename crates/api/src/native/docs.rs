@@ -13,7 +13,7 @@ include!(concat!(env!("OUT_DIR"), "/problem_pages.rs"));
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2733;background:#fff}\
 h1{margin-bottom:.2rem}h2{margin-top:2.5rem;border-bottom:1px solid #cbd5e1}article{margin:1.2rem 0;padding:.6rem 1rem;border:1px solid #dbe2ea;border-radius:.4rem}\
 code,pre{font:.86rem/1.45 ui-monospace,monospace}pre{background:#f5f7fa;padding:.6rem;overflow:auto}\
-.m{display:inline-block;min-width:4rem;font-weight:600}table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.15rem .8rem .15rem 0}\
+.m{display:inline-block;min-width:4.5rem;margin-right:.6rem;font-weight:600}table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.15rem .8rem .15rem 0}\
 summary{cursor:pointer;color:#2458a6}@media(prefers-color-scheme:dark){body{color:#dde5ee;background:#12181f}article{border-color:#2c3946}pre{background:#1b242e}summary{color:#8ab4f8}}";
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -36,13 +36,24 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// Words with names of the API between backticks.
+fn prose(text: &str) -> String {
+    let mut parts = text.split('`');
+    let mut said = escaped(parts.next().unwrap_or_default());
+    for (index, part) in parts.enumerate() {
+        said.push_str(if index % 2 == 0 { "<code>" } else { "</code>" });
+        said.push_str(&escaped(part));
+    }
+    said
+}
+
 fn page() -> String {
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Moorage API</title><style>{STYLE}</style><h1>Moorage API</h1><p>{}</p>\
          <p>Sign in with <code>Authorization: Bearer TOKEN</code>, or Basic with user name and password. For machines: \
          <a href=\"openapi.json\">openapi.json</a>.</p>",
-        escaped(DOCUMENT["info"]["description"].as_str().unwrap_or_default())
+        prose(DOCUMENT["info"]["description"].as_str().unwrap_or_default())
     );
     let mut noun = "";
     for (path, methods) in DOCUMENT["paths"].as_object().into_iter().flatten() {
@@ -65,7 +76,7 @@ fn page() -> String {
 }
 
 fn article(page: &mut String, path: &str, method: &str, operation: &Value) {
-    let text = |value: &Value| escaped(value.as_str().unwrap_or_default());
+    let text = |value: &Value| prose(value.as_str().unwrap_or_default());
     let _ = write!(
         page,
         "<article><div><span class=\"m\">{}</span><code>{}</code></div><p>{}</p>",
