@@ -5,8 +5,10 @@ mod support;
 
 use axum::body::Body;
 use http::Request;
+use moorage_domain::UserId;
+use moorage_store::{StoredValue, Transfer};
 use serde_json::{Value, json};
-use support::{ACCESS_KEY, ControlPlane, HOST, millis, signature};
+use support::{ACCESS_KEY, ControlPlane, HOST, TOKEN, millis, signature};
 
 async fn send(plane: &ControlPlane, method: &str, path: &str, at: &str, body: Option<Value>) -> (u16, Value) {
     let signed = signature(method, &format!("http://{HOST}{path}"), at);
@@ -21,6 +23,52 @@ async fn send(plane: &ControlPlane, method: &str, path: &str, at: &str, body: Op
     let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
     let response = plane.send(request.body(body).expect("a request")).await;
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or_default())
+}
+
+/// Lets every credential of a kind have ended a second ago.
+async fn let_expire(plane: &ControlPlane, table: &'static str) {
+    let mut rows = Vec::new();
+    let mut look = plane.store().look().await.expect("a look");
+    look.each_row(table, |row| {
+        rows.push(row);
+        Ok(())
+    })
+    .await
+    .expect("rows");
+    drop(look);
+    let ended = support::now().0 - 1_000_000;
+    let mut uow = plane.store().begin().await.expect("begun");
+    for mut row in rows {
+        let owner = UserId::parse(row.text("account_id").expect("an owner")).expect("an id");
+        match table {
+            "token" => assert!(uow.remove_token(&owner, row.text("id").expect("an id")).await.expect("removed")),
+            _ => assert!(uow.remove_access_key(&owner, row.text("access_key").expect("a key")).await.expect("removed")),
+        }
+        row.set("expires_at", StoredValue::Number(ended));
+        uow.insert_row(&row).await.expect("inserted");
+    }
+    uow.commit().await.expect("committed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_or_was_ended_proves_nothing() {
+    let plane = ControlPlane::start().await;
+    let later = |milliseconds: i64| (support::now().0 / 1000 + milliseconds).to_string();
+    assert_eq!(send(&plane, "GET", "/v1/clusters", &later(0), None).await.0, 200);
+    let_expire(&plane, "access_key").await;
+    let (status, refused) = send(&plane, "GET", "/v1/clusters", &later(0), None).await;
+    assert_eq!((status, refused["errors"][0]["code"].as_str()), (401, Some("Dbaas.Unauthorized.AuthNFailed")), "{refused}");
+    assert_eq!(plane.ask("GET", "/moorage/v1/users/me", Some(TOKEN)).await.status(), 200);
+    let_expire(&plane, "token").await;
+    assert_eq!(plane.ask("GET", "/moorage/v1/users/me", Some(TOKEN)).await.status(), 401);
+    assert_eq!(plane.ask("GET", "/v1/clusters", Some(TOKEN)).await.status(), 401, "nor in another family");
+    // A clock that is an hour off is told, with what the server's says.
+    let plane = ControlPlane::start().await;
+    for (off, word) in [(-3_600_000, "old"), (3_600_000, "in the future")] {
+        let (status, refused) = send(&plane, "GET", "/v1/clusters", &later(off), None).await;
+        let detail = refused["errors"][0]["detail"].as_str().expect("a reason").to_owned();
+        assert!(status == 401 && detail.contains(word) && detail.contains("server's clock says"), "{detail}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -103,6 +103,11 @@ impl ControlPlane {
         Self { router, store: rows, operations, host: host_id, wake, runner: None }
     }
 
+    /// The store, for what nobody can ask for.
+    pub fn store(&self) -> &Store {
+        self.store.store()
+    }
+
     /// The store's file.
     pub fn store_path(&self) -> std::path::PathBuf {
         self.store.path()
