@@ -18,6 +18,8 @@ pub struct Installation {
     /// Its data directory.
     pub directory: PathBuf,
     environment: Vec<(&'static str, String)>,
+    /// A program of its own and the account that runs it; else the program under test as whoever runs the test.
+    account: Option<(PathBuf, u32)>,
     server: Option<Child>,
     client: reqwest::blocking::Client,
 }
@@ -25,7 +27,7 @@ pub struct Installation {
 impl Drop for Installation {
     fn drop(&mut self) {
         self.kill_server();
-        let stopped = Command::new(PROGRAM).args(["stop", "--all", "--data-dir"]).arg(&self.directory).output().expect("moorage stop runs");
+        let stopped = self.program().args(["stop", "--all", "--data-dir"]).arg(&self.directory).output().expect("moorage stop runs");
         if !stopped.status.success() {
             eprintln!("moorage stop failed: {}", String::from_utf8_lossy(&stopped.stderr));
         }
@@ -67,6 +69,24 @@ impl Installation {
         installation
     }
 
+    /// One whose server, engines and gateway all run under an ordinary account. The program has to be where that account can get.
+    pub fn start_as(uid: u32, program: &Path) -> Self {
+        let mut installation = Self::prepare_in(&Self::new_directory());
+        std::os::unix::fs::chown(&installation.directory, Some(uid), Some(uid)).expect("given");
+        installation.account = Some((program.to_owned(), uid));
+        installation.serve();
+        installation
+    }
+
+    fn program(&self) -> Command {
+        use std::os::unix::process::CommandExt;
+        let Some((program, uid)) = &self.account else { return Command::new(PROGRAM) };
+        let mut command = Command::new(program);
+        // Nothing of root's own is taken along.
+        command.uid(*uid).gid(*uid).env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
+        command
+    }
+
     /// From now on its store is in this PostgreSQL database.
     pub fn keep_store_at(&mut self, url: &str) {
         self.environment.push(("MOORAGE_DATABASE_URL", url.to_owned()));
@@ -81,7 +101,7 @@ impl Installation {
         std::fs::create_dir_all(directory).expect("a data directory");
         // Whether certificates are good is for tests about them; here only what is served matters.
         let client = reqwest::blocking::Client::builder().danger_accept_invalid_certs(true).build().expect("a client");
-        Self { directory: directory.to_owned(), environment: Vec::new(), server: None, client }
+        Self { directory: directory.to_owned(), environment: Vec::new(), account: None, server: None, client }
     }
 
     /// Starts the server (again) and waits until it is ready.
@@ -106,7 +126,8 @@ impl Installation {
     pub fn begin_serving(&mut self, arguments: &[&str]) -> u32 {
         assert!(self.server.is_none(), "one server at a time");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.directory.join("serve.log")).expect("a log");
-        let child = Command::new(PROGRAM)
+        let child = self
+            .program()
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(&self.directory)
             .args(arguments)
@@ -340,7 +361,7 @@ impl Installation {
 
     /// Runs the program's own command line against this installation.
     pub fn cli(&self, arguments: &[&str]) -> Output {
-        Command::new(PROGRAM)
+        self.program()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(arguments)
             .arg("--data-dir")
