@@ -271,6 +271,32 @@ mod tests {
     }
 
     #[test]
+    fn on_version_2_alone_everything_is_in_the_one_group() {
+        let root = tempfile::tempdir().expect("a directory");
+        let own = root.path().join("moorage-0000000a");
+        // What the kernel makes by itself in every group.
+        std::fs::create_dir_all(own.join("probe")).expect("made");
+        std::fs::write(own.join("probe/cgroup.kill"), "").expect("made");
+        let groups = ControlGroups::find_in(&format!("cgroup2 {} cgroup2 rw 0 0\n", root.path().display()), "0000000a");
+        assert!(groups.tracks() && groups.limits());
+        for switched_on in [root.path(), &own] {
+            assert_eq!(std::fs::read_to_string(switched_on.join("cgroup.subtree_control")).expect("written"), "+memory +cpu");
+        }
+        // Three clusters of one processor each on however many there are.
+        for name in ["a", "b", "c"] {
+            let plan = groups.plan(name, 512 << 20, 1);
+            assert_eq!(plan.ensure().expect("made"), [""; 0]);
+            plan.join(7).expect("joined");
+            let read = |file: &str| std::fs::read_to_string(own.join(name).join(file)).expect("written");
+            assert_eq!([read("memory.max"), read("cpu.max"), read("cgroup.procs")], ["536870912", "100000 100000", "7"]);
+            assert!(plan.joined.is_empty());
+            assert_eq!(plan.memory_kills(), 0);
+            std::fs::write(own.join(name).join("memory.events"), "low 0\nmax 9\noom 2\noom_kill 2\n").expect("written");
+            assert_eq!(plan.memory_kills(), 2);
+        }
+    }
+
+    #[test]
     fn limits_go_to_whichever_version_carries_the_controller() {
         let groups = ControlGroups {
             tracking: Some("/two/moorage-0".into()),
