@@ -187,9 +187,13 @@ pub fn now() -> Timestamp {
     Timestamp(i64::try_from(since.as_micros()).expect("a near date"))
 }
 
-/// Milliseconds since 1970, as signatures carry them.
+/// Milliseconds since 1970, as signatures carry them; never the same twice, for a signature asks for one change.
 pub fn millis() -> String {
-    (now().0 / 1000).to_string()
+    static LAST: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+    let order = std::sync::atomic::Ordering::SeqCst;
+    let present = now().0 / 1000;
+    let before = LAST.fetch_update(order, order, |last| Some(present.max(last + 1))).expect("always updated");
+    present.max(before + 1).to_string()
 }
 
 /// The signature of a request by the first tenant's access key.
