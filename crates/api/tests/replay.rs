@@ -77,12 +77,17 @@ async fn a_signature_asks_for_one_change_and_for_as_many_looks_as_one_likes() {
     let at = millis();
     let rules = json!({"add_ip_addresses": ["192.0.2.7"], "del_ip_addresses": []});
     let path = format!("/v1/clusters/{}/security-group-rules", "0".repeat(32));
-    assert_eq!(send(&plane, "POST", &path, &at, Some(rules)).await.0, 404, "signed well, and about nothing");
-    // The same signature over another body: the body is not part of it.
-    let (status, refused) =
-        send(&plane, "POST", &path, &at, Some(json!({"add_ip_addresses": ["0.0.0.0/0"], "del_ip_addresses": []}))).await;
-    assert_eq!(status, 401, "{refused}");
-    assert!(refused["errors"][0]["detail"].as_str().is_some_and(|detail| detail.contains("used already")), "{refused}");
+    let others = |address: &str| Some(json!({"add_ip_addresses": [address], "del_ip_addresses": []}));
+    assert_eq!(send(&plane, "POST", &path, &at, Some(rules.clone())).await.0, 404, "signed well, and about nothing");
+    // The body is not part of a signature: a client that asks for two things at once signs them alike.
+    assert_eq!(send(&plane, "POST", &path, &at, others("192.0.2.8")).await.0, 404, "another request");
+    for body in [Some(rules), others("192.0.2.8")] {
+        let (status, refused) = send(&plane, "POST", &path, &at, body).await;
+        assert_eq!(status, 401, "{refused}");
+        assert!(refused["errors"][0]["detail"].as_str().is_some_and(|detail| detail.contains("used already")), "{refused}");
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    assert_eq!(send(&plane, "POST", &path, &at, others("0.0.0.0/0")).await.0, 401, "somebody who saw it go by");
     let later = (at.parse::<i64>().expect("a time") + 1).to_string();
     assert_eq!(send(&plane, "POST", &path, &later, Some(json!({}))).await.0, 404, "signed anew");
     for _ in 0..2 {

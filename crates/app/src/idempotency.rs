@@ -12,6 +12,8 @@ use std::time::Duration;
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A request that was begun so long ago and has no answer has nobody at it any more: its server ended in the middle.
 const ABANDONED: Duration = Duration::from_secs(120);
+/// Requests that a client signs in one millisecond arrive within this time.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// What a key stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,10 +38,17 @@ pub fn check_idempotency_key(key: &str) -> Result<(), Problem> {
         .hint("A fresh UUID for every request is a good one."))
 }
 
+fn digest(bytes: impl AsRef<[u8]>) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// No key that a client sends has a space in it.
 fn signature_key(signature: &str) -> String {
-    let digest: String = Sha256::digest(signature).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("signature {digest}")
+    format!("signature {}", digest(signature))
+}
+
+fn signed_request_key(signature: &str, body: &[u8]) -> String {
+    format!("{} {}", signature_key(signature), digest(body))
 }
 
 fn context(actor: &Actor, key: &str) -> String {
@@ -50,7 +59,7 @@ impl App {
     /// Notes that a request begins under a key, or finds what it got before. The digest covers all of the request that matters.
     pub async fn begin_keyed(&self, actor: &Actor, key: &str, request: &[u8]) -> Result<Keyed, Problem> {
         check_idempotency_key(key)?;
-        let digest: String = Sha256::digest(request).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(request);
         let now = now();
         let forget = Timestamp(now.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX)));
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
@@ -89,13 +98,19 @@ impl App {
         uow.commit().await.map_err(problem::store)
     }
 
-    /// Takes a signature that asks for a change; whoever sends it a second time within its window is not who signed it, or repeats what
-    /// may have been done.
-    pub async fn use_signature(&self, actor: &Actor, signature: &str) -> Result<(), Problem> {
+    /// Takes a signature that asks for a change with this body. Whoever sends both a second time repeats what may have been done.
+    /// Another body, which is not signed, counts as a request of its own for a moment only: a client that asks for several things
+    /// at once signs them alike when their times are alike; later it is somebody who saw the signature go by.
+    pub async fn use_signature(&self, actor: &Actor, signature: &str, body: &[u8]) -> Result<(), Problem> {
         let now = now();
         let forget = Timestamp(now.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX)));
+        let (of_any_body, of_this_body) = (signature_key(signature), signed_request_key(signature, body));
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
-        let fresh = uow.begin_keyed(&actor.user, &signature_key(signature), "", forget, now).await.map_err(problem::store)?;
+        let mut fresh = uow.begin_keyed(&actor.user, &of_this_body, "", forget, now).await.map_err(problem::store)?;
+        if fresh && !uow.begin_keyed(&actor.user, &of_any_body, &of_this_body, forget, now).await.map_err(problem::store)? {
+            let known = uow.keyed_request(&actor.user, &of_any_body).await.map_err(problem::store)?;
+            fresh = known.is_some_and(|known| now.since(known.started_at) < AT_ONCE);
+        }
         if !fresh {
             return Err(Problem::new(ProblemCode::Unauthenticated, "The request's signature was used already.")
                 .hint("Sign every change anew, with the present time; look first whether the earlier one was carried out."));
@@ -104,9 +119,19 @@ impl App {
     }
 
     /// Gives a signature back: the request failed on our side, and its sender may repeat it as it is.
-    pub async fn give_signature_back(&self, actor: &Actor, signature: &str) {
-        if let Err(problem) = self.forget_keyed(actor, &signature_key(signature)).await {
-            tracing::debug!(%problem, "a signature could not be given back; its sender has to sign anew");
+    pub async fn give_signature_back(&self, actor: &Actor, signature: &str, body: &[u8]) {
+        let (of_any_body, of_this_body) = (signature_key(signature), signed_request_key(signature, body));
+        let given_back = async {
+            let mut uow = self.parts.store.begin().await?;
+            uow.forget_keyed(&actor.user, &of_this_body).await?;
+            // What others sent with it stays used.
+            if uow.keyed_request(&actor.user, &of_any_body).await?.is_some_and(|first| first.request == of_this_body) {
+                uow.forget_keyed(&actor.user, &of_any_body).await?;
+            }
+            uow.commit().await
+        };
+        if let Err(error) = given_back.await {
+            tracing::debug!(%error, "a signature could not be given back; its sender has to sign anew");
         }
     }
 

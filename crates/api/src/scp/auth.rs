@@ -5,8 +5,9 @@
 
 use super::dialect::Dialect;
 use crate::kit::Kit;
-use crate::kit::exchange::Asking;
+use crate::kit::exchange::{Asking, Content};
 use crate::kit::refusal::{Refusal, header};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -55,15 +56,20 @@ pub(crate) async fn admit(State((kit, prefix)): State<(Kit, Option<EngineName>)>
     }
 }
 
-/// A signed change is carried out once: the body is not part of what is signed, so whoever saw a request go by could send another
-/// with its signature for as long as its time is good.
+/// A signed change is carried out once: otherwise whoever saw a request go by could send it, or another with its signature, for as
+/// long as its time is good.
 async fn once(kit: &Kit, actor: &Actor, request: Request, next: Next) -> Response {
     let signature = match *request.method() {
         Method::GET => None,
         _ => header(request.headers(), "scp-signature").map(str::to_owned),
     };
     let Some(signature) = signature else { return next.run(request).await };
-    if let Err(problem) = kit.app.use_signature(actor, &signature).await {
+    let body = match request.extensions().get::<Content>().map(Content::bytes) {
+        Some(Ok(bytes)) => bytes.clone(),
+        Some(Err(problem)) => return Refusal::from(problem).into_response(),
+        None => Bytes::new(),
+    };
+    if let Err(problem) = kit.app.use_signature(actor, &signature, &body).await {
         return Refusal::from(problem).into_response();
     }
     let response = next.run(request).await;
@@ -71,7 +77,7 @@ async fn once(kit: &Kit, actor: &Actor, request: Request, next: Next) -> Respons
         matches!(refusal.first.category(), Category::Internal | Category::Unavailable | Category::Failed | Category::Exhausted)
     };
     if response.extensions().get::<Refusal>().is_some_and(ours) {
-        kit.app.give_signature_back(actor, &signature).await;
+        kit.app.give_signature_back(actor, &signature, &body).await;
     }
     response
 }
