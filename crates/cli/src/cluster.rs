@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::create::{self, Create};
 use crate::failure::Failure;
+use crate::logs::{self, Logs};
 use crate::operation;
 use crate::options::{Output, Waiting};
 use crate::parameter;
@@ -37,7 +38,9 @@ pub enum ClusterCommand {
     Password(OwnerPassword),
     /// Shows which parameters the engine applies
     Parameters(Parameters),
-    /// Prints the end of the engine's log
+    /// Changes who may connect
+    Allow(Allow),
+    /// Prints the end of the engine's log, and goes on with what is added if wanted
     Logs(Logs),
 }
 
@@ -114,14 +117,19 @@ pub struct OwnerPassword {
     waiting: Waiting,
 }
 
-/// How much of a log.
+/// A cluster whose list of who may connect is changed.
 #[derive(Debug, Args)]
-pub struct Logs {
+pub struct Allow {
     /// Name or identifier of the cluster
     cluster: String,
-    /// How much of its end, at most
-    #[arg(long, default_value_t = 65536)]
-    bytes: u64,
+    /// Address or network that may connect from now on; may be given several times
+    #[arg(long, value_name = "CIDR")]
+    add: Vec<String>,
+    /// Address or network that may not connect any more; may be given several times
+    #[arg(long, value_name = "CIDR")]
+    remove: Vec<String>,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// Which parameters.
@@ -153,10 +161,12 @@ pub async fn carry_out(command: ClusterCommand, server: &Server, output: Output,
         }
         ClusterCommand::Password(change) => set_owner_password(&change, server, output, talk).await,
         ClusterCommand::Parameters(wanted) => parameter::applied(server, &wanted.cluster, wanted.name.as_deref(), output, talk).await,
-        ClusterCommand::Logs(logs) => {
-            let text = server.get_text(&format!("/clusters/{}/logs?bytes={}", segment(&logs.cluster), logs.bytes)).await?;
-            if text.is_empty() { Ok(()) } else { talk.data(text.trim_end_matches('\n')) }
+        ClusterCommand::Allow(change) => {
+            let body = json!({"add": change.add, "remove": change.remove});
+            let document = server.post(&format!("/clusters/{}/allow-list", segment(&change.cluster)), &body).await?;
+            follow_up(&document, change.waiting, server, output, talk).await
         }
+        ClusterCommand::Logs(wanted) => logs::carry_out(&wanted, server, talk).await,
     }
 }
 
@@ -186,14 +196,16 @@ pub fn table(cluster: &Cluster) -> String {
         ("state", Some(cluster.state.clone())),
         ("reason", cluster.state_reason.clone()),
         ("endpoint", cluster.endpoint()),
+        ("from outside", cluster.public_address.clone()),
         ("database", cluster.database_name().map(str::to_owned)),
         ("owner", cluster.owner_name().map(str::to_owned)),
         ("server type", cluster.server_type.clone()),
         ("time zone", cluster.timezone.clone()),
         ("allowed", Some(if cluster.allow.is_empty() { "its own subnet".to_owned() } else { cluster.allow.join(", ") })),
-        ("protection", cluster.protection.clone()),
+        ("protection", cluster.protection_reason.clone().or_else(|| cluster.protection.clone())),
         ("deletion", cluster.deletion_protection.map(|on| if on { "protected" } else { "not protected" }.to_owned())),
         ("limits", Some(cluster.limits_in_words())),
+        ("disk used", cluster.used_in_words()),
         ("isolation", Some(cluster.isolation_in_words())),
         ("created", cluster.created_at.clone()),
     ]);
@@ -258,8 +270,13 @@ async fn list(wanted: &List, server: &Server, output: Output, talk: &mut Talk) -
 
 async fn ask_for(change: &Change, verb: &str, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
     let document = server.post(&format!("/clusters/{}/{verb}", segment(&change.cluster)), &json!({})).await?;
-    accepted(&document, change.waiting, server, talk).await?;
-    let id = document["cluster"]["id"].as_str().unwrap_or(&change.cluster);
+    follow_up(&document, change.waiting, server, output, talk).await
+}
+
+/// Waits if wanted, and shows the cluster as it is then.
+async fn follow_up(document: &Value, waiting: Waiting, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    accepted(document, waiting, server, talk).await?;
+    let id = document["cluster"]["id"].as_str().ok_or_else(|| strange("an answer without a cluster"))?;
     show(&fetch(server, id).await?, output, talk)
 }
 

@@ -1,10 +1,12 @@
 //! Client commands over the native API: they know HTTP and JSON, and nothing of how the server works. Data goes to
 //! standard output, talk to standard error.
 
+mod catalogue;
 mod cluster;
 mod connect;
 mod create;
 mod failure;
+mod logs;
 mod operation;
 mod options;
 mod parameter;
@@ -42,6 +44,14 @@ pub enum ClientCommand {
     AccessKey(ClientArguments<people::AccessKeyCommand>),
     /// Shows who asked for which change, from where and with what result
     Audit(ClientArguments<people::AuditCommand>),
+    /// Lists the sizes that clusters can have
+    ServerType(ClientArguments<catalogue::ServerTypeCommand>),
+    /// Lists the ranges that endpoints take their addresses from
+    Subnet(ClientArguments<catalogue::SubnetCommand>),
+    /// Lists what looks after clusters in the background
+    Watcher(ClientArguments<catalogue::WatcherCommand>),
+    /// Shows what the server's machine can enforce
+    Host(ClientArguments<catalogue::HostCommand>),
     /// Opens the engine's own client (mariadb or psql) on a cluster
     Connect(ConnectArguments),
     /// Prints the certificate that signs the endpoints' certificates, for sslrootcert and --ssl-ca
@@ -110,6 +120,18 @@ async fn carry_out(command: ClientCommand, talk: &mut Talk) -> Result<(), Failur
         }
         ClientCommand::Audit(ClientArguments { options, command }) => {
             people::audit(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::ServerType(ClientArguments { options, command }) => {
+            catalogue::server_types(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Subnet(ClientArguments { options, command }) => {
+            catalogue::subnets(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Watcher(ClientArguments { options, command }) => {
+            catalogue::watchers(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Host(ClientArguments { options, command }) => {
+            catalogue::host(command, &Server::reach(&options)?, options.output, talk).await
         }
         ClientCommand::Connect(ConnectArguments { options, connect }) => connect::carry_out(connect, &Server::reach(&options)?, talk).await,
         ClientCommand::Ca(CaArguments { options }) => {

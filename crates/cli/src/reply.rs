@@ -21,12 +21,16 @@ pub struct Cluster {
     pub state_reason: Option<String>,
     pub address: Option<String>,
     pub port: Option<u16>,
+    pub public_address: Option<String>,
     pub database: Value,
     pub owner: Option<String>,
     pub server_type: Option<String>,
     pub timezone: Option<String>,
     pub allow: Vec<String>,
     pub protection: Option<String>,
+    pub protection_reason: Option<String>,
+    pub size_gb: Option<u32>,
+    pub used_bytes: Option<u64>,
     pub deletion_protection: Option<bool>,
     pub limits: BTreeMap<String, Limit>,
     pub isolation: BTreeMap<String, bool>,
@@ -106,6 +110,10 @@ impl Cluster {
             format!("{name} {} {}{not}", limit.value, limit.unit)
         };
         self.limits.iter().map(limit).collect::<Vec<_>>().join(", ")
+    }
+    /// What its data takes on disk, once that was measured.
+    pub fn used_in_words(&self) -> Option<String> {
+        Some(format!("{} MiB of {} GiB", self.used_bytes? >> 20, self.size_gb?))
     }
     /// What it is isolated from, and plainly from what it is not.
     pub fn isolation_in_words(&self) -> String {
