@@ -1,7 +1,7 @@
 # One page of what can be done. `make help` prints it.
 CARGO ?= cargo
 
-.PHONY: help build test demo bench bench-install bench-provision bench-api bench-footprint bench-gateway clean-machine schemathesis
+.PHONY: help build test demo bench bench-install bench-provision bench-api bench-footprint bench-gateway bench-limits clean-machine schemathesis
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
@@ -16,7 +16,7 @@ demo: ## builds, starts a server, makes a MariaDB and a PostgreSQL cluster and a
 	@scripts/demo
 
 bench: ## every benchmark; tables on the terminal, figures in target/bench/
-	@failed=; for bench in provision api gateway footprint; do \
+	@failed=; for bench in provision api gateway limits footprint; do \
 	    $(MAKE) --no-print-directory bench-$$bench || failed="$$failed $$bench"; done; \
 	[ -z "$$failed" ] || { echo "make bench: FAILED$$failed"; exit 1; }
 
@@ -31,6 +31,9 @@ bench-api: build bench-install ## signed requests per second with ten thousand c
 
 bench-gateway: build bench-install ## queries through the gateway, beside HAProxy and beside no gateway
 	$(CARGO) xtask bench gateway
+
+bench-limits: build bench-install ## what a neighbour feels of a cluster that eats memory; how clusters share processors (as root)
+	$(CARGO) xtask bench limits
 
 bench-footprint: build bench-install ## memory of server, gateway and shims after load and ten minutes of rest
 	$(CARGO) xtask bench footprint

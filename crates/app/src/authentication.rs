@@ -1,8 +1,9 @@
 //! Who is asking: access keys, tokens, passwords.
 
-use crate::{App, now, problem};
+use crate::{App, problem};
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{Problem, ProblemCode};
+use moorage_durable::wall_now;
 use moorage_secrets as secrets;
 use moorage_store::{Accounts, Credentials};
 use secrecy::{ExposeSecret, SecretString};
@@ -28,7 +29,7 @@ impl App {
     pub async fn authenticate_signature(&self, access_key: &str, messages: &[String], signature: &str) -> Result<Actor, Problem> {
         let mut glance = self.parts.store.glance().await.map_err(problem::store)?;
         let Some(found) = glance.access_key(access_key).await.map_err(problem::store)? else { return Err(refused()) };
-        if found.expires_at.is_some_and(|at| at <= now()) {
+        if found.expires_at.is_some_and(|at| at <= wall_now()) {
             return Err(refused());
         }
         let opened =
@@ -45,7 +46,7 @@ impl App {
     pub async fn authenticate_token(&self, token: &str) -> Result<Actor, Problem> {
         let mut glance = self.parts.store.glance().await.map_err(problem::store)?;
         match glance.token(&secrets::token_digest(token)).await.map_err(problem::store)? {
-            Some((actor, expires_at)) if expires_at.is_none_or(|at| at > now()) => Ok(actor),
+            Some((actor, expires_at)) if expires_at.is_none_or(|at| at > wall_now()) => Ok(actor),
             _ => Err(refused()),
         }
     }

@@ -2,9 +2,10 @@
 
 use crate::authentication::access_key_context;
 use crate::users::find;
-use crate::{App, fresh, now, problem};
+use crate::{App, fresh, problem};
 use moorage_domain::tenant::{AccessKey, Actor, Token};
 use moorage_domain::{Problem, ProblemCode, Timestamp, TokenId};
+use moorage_durable::wall_now;
 use moorage_secrets as secrets;
 use moorage_store::{Credentials, NewCredential};
 use secrecy::{ExposeSecret, SecretString};
@@ -37,7 +38,7 @@ fn expiry(new: &CreateCredential, default: Option<u64>) -> Result<Option<Timesta
     }
     match new.seconds.or(default) {
         None => Ok(None),
-        Some(seconds) if LIFE.contains(&seconds) => Ok(Some(now().plus(Duration::from_secs(seconds)))),
+        Some(seconds) if LIFE.contains(&seconds) => Ok(Some(wall_now().plus(Duration::from_secs(seconds)))),
         Some(_) => Err(Problem::invalid("expires_in_seconds", "A credential lives for 60 seconds to ten years.")),
     }
 }
@@ -75,7 +76,7 @@ impl App {
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let user = find(&mut uow, actor, user).await?;
         bounded(uow.access_keys_of(&user.id).await.map_err(problem::store)?.len())?;
-        let at = now();
+        let at = wall_now();
         let credential = NewCredential { account: &user.id, name: new.name.as_deref(), expires_at };
         uow.insert_access_key(&credential, &access_key, &sealed, at).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)?;
@@ -89,7 +90,7 @@ impl App {
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let user = find(&mut uow, actor, user).await?;
         bounded(uow.tokens_of(&user.id).await.map_err(problem::store)?.len())?;
-        let (id, at) = (TokenId::from_bits(fresh()), now());
+        let (id, at) = (TokenId::from_bits(fresh()), wall_now());
         let credential = NewCredential { account: &user.id, name: new.name.as_deref(), expires_at };
         uow.insert_token(&credential, &id, &secrets::token_digest(secret.expose_secret()), at).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)?;

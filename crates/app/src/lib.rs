@@ -42,6 +42,7 @@ use logins::Logins;
 use moorage_domain::decide::admission::Overcommit;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{HostId, Timestamp};
+use moorage_durable::{Clock, SteadyClock, wall_now};
 use moorage_engine::Engine;
 use moorage_host::Host;
 use moorage_operations::WatcherBoard;
@@ -102,14 +103,13 @@ impl App {
     }
     /// Now, by the machine's clock.
     pub fn now(&self) -> Timestamp {
-        now()
+        wall_now()
     }
 }
 
-/// Now, by the machine's clock.
+/// Now, for rows.
 pub(crate) fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    SteadyClock.now()
 }
 
 /// A fresh identifier's bits: ordered by time.

@@ -21,6 +21,10 @@ pub struct ClusterFigures {
     pub wanted: bool,
     /// How often its engine was restarted without being asked to.
     pub restarts: u32,
+    /// What its data takes on disk, in bytes; none before it was measured.
+    pub volume_used_bytes: Option<u64>,
+    /// Its volume has reached its ceiling.
+    pub volume_full: bool,
     /// What its endpoint does; none where the gateway does not answer.
     pub traffic: Option<Traffic>,
 }
@@ -50,13 +54,21 @@ impl App {
         let instances = look.instances_of_host(self.parts.host.id()).await.map_err(problem::store)?;
         let clusters = look.clusters_of_host(self.parts.host.id()).await.map_err(problem::store)?;
         let operations = look.unfinished_operations().await.map_err(problem::store)?;
-        let figures = |cluster: Cluster| ClusterFigures {
-            project: projects.iter().find(|project| project.id == cluster.project).map_or_else(String::new, |project| project.name.clone()),
-            up: cluster.state == ServiceState::Running,
-            wanted: cluster.wish == Wish::Run,
-            restarts: instances.iter().filter(|instance| instance.cluster == cluster.id).map(|instance| instance.observed.restarts).sum(),
-            traffic: traffic.as_ref().ok().and_then(|traffic| traffic.get(&cluster.id).copied()),
-            cluster,
+        let figures = |cluster: Cluster| {
+            let observed = || instances.iter().filter(|instance| instance.cluster == cluster.id).map(|instance| &instance.observed);
+            ClusterFigures {
+                project: projects
+                    .iter()
+                    .find(|project| project.id == cluster.project)
+                    .map_or_else(String::new, |project| project.name.clone()),
+                up: cluster.state == ServiceState::Running,
+                wanted: cluster.wish == Wish::Run,
+                restarts: observed().map(|observed| observed.restarts).sum(),
+                volume_used_bytes: observed().filter_map(|observed| observed.volume_used_bytes).reduce(|sum, bytes| sum + bytes),
+                volume_full: observed().any(|observed| observed.volume_full),
+                traffic: traffic.as_ref().ok().and_then(|traffic| traffic.get(&cluster.id).copied()),
+                cluster,
+            }
         };
         Ok(Metrics { clusters: clusters.into_iter().map(figures).collect(), operations, gateway_up: traffic.is_ok() })
     }

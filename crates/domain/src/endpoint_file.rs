@@ -26,6 +26,12 @@ pub struct EndpointFile {
     pub engine: EngineName,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// The interface that has to carry that address; the host sees to it, the gateway does not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Where to listen besides, for other machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<SocketAddr>,
     /// Client networks that may connect; empty admits nobody.
     pub allow: Vec<IpNet>,
     /// Certificate chain and key in PEM, readable by the gateway; TLS is offered when they are there.
@@ -101,6 +107,9 @@ pub enum GatewayAnswer {
     CannotListen {
         /// The cluster.
         cluster: ClusterId,
+        /// Which of the endpoint's addresses.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<SocketAddr>,
         /// Whether somebody else has it (then another address may do).
         in_use: bool,
         /// In words.

@@ -2,7 +2,7 @@
 
 use crate::{ClusterId, HostId, InstanceId, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// An instance's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Endpoint {
     pub address: Ipv4Addr,
     /// Its port.
     pub port: u16,
+    /// Where other machines reach it besides; none where the host offers no public addresses.
+    pub public: Option<SocketAddrV4>,
 }
 
 /// What is known of an instance's process and engine; stored as a document, additive.
@@ -62,6 +64,9 @@ pub struct Observed {
     /// Its volume has reached its ceiling.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub volume_full: bool,
+    /// What its volume takes on disk, in whole MiB but given in bytes; none until it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_used_bytes: Option<u64>,
     /// Whether the endpoint was last told to lead here.
     #[serde(default)]
     pub published: bool,

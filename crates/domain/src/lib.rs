@@ -13,6 +13,7 @@ pub mod operation;
 pub mod parameter;
 pub mod parameters;
 pub mod problem;
+pub mod public_address;
 pub mod secret;
 pub mod server_type;
 pub mod service_state;

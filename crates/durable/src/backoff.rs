@@ -5,6 +5,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 const CEILING: Duration = Duration::from_secs(30);
+/// No step rests for longer than this, whether it failed or waits for something.
+pub(crate) const LONGEST: Duration = Duration::from_secs(60);
 
 /// The rest after the given failed try, from 1: doubling up to a ceiling, up to a quarter longer or shorter, so that
 /// operations that failed together do not come back together. The same operation and try always rest equally long.

@@ -17,7 +17,7 @@ mod tamper;
 mod turn;
 mod worker;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SteadyClock, wall_now};
 pub use context::Context;
 pub use operation::{Next, OnCancel, Operation, StepError};
 pub use registry::Registry;

@@ -1,7 +1,7 @@
 //! Picks up operations that are due and lets a bounded number of them run side by side.
 
 use crate::tamper::Tamper;
-use crate::{Clock, Context, Registry, worker};
+use crate::{Clock, Context, Registry, backoff, worker};
 use moorage_domain::{HostId, OperationId};
 use moorage_store::{OperationRow, Operations, Store, StoreResult};
 use std::collections::HashSet;
@@ -100,6 +100,8 @@ impl Runner {
         if settings.sole_process {
             let mut uow = store.begin().await?;
             let freed = uow.free_leases(&settings.host).await?;
+            // The clock may have been moved back since, and then rests that were short would seem long.
+            uow.bring_forward(&settings.host, clock.now().plus(backoff::LONGEST)).await?;
             uow.commit().await?;
             if freed > 0 {
                 tracing::info!(freed, "took over what a predecessor had begun");

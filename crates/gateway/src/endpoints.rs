@@ -9,6 +9,7 @@ use moorage_domain::ClusterId;
 use moorage_domain::endpoint_file::{EndpointFile, EndpointStatus, GatewayAnswer, VERSION};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -31,14 +32,18 @@ enum Refused {
     OlderTerm { wanted: u64, seen: u64 },
     #[error("its certificate cannot be used: {0}")]
     Tls(#[source] TlsError),
-    #[error("{0}")]
-    Listen(#[source] io::Error),
+    #[error("{at}: {error}")]
+    Listen {
+        at: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
 }
 
 /// An endpoint in force.
 struct Serving {
     endpoint: Arc<Endpoint>,
-    listening: Listening,
+    listening: Vec<Listening>,
     bytes: Vec<u8>,
     stamps: Option<TlsStamps>,
 }
@@ -112,10 +117,10 @@ impl Endpoints {
         let cluster = cluster.clone();
         match answer {
             Ok(generation) => GatewayAnswer::Applied { cluster, generation },
-            Err(Refused::Listen(error)) => {
+            Err(Refused::Listen { at, error }) => {
                 let in_use = error.kind() == io::ErrorKind::AddrInUse;
-                tracing::warn!(%cluster, %error, "cannot listen at the endpoint's address; trying again");
-                GatewayAnswer::CannotListen { cluster, in_use, reason: error.to_string() }
+                tracing::warn!(%cluster, %at, %error, "cannot listen at an address of the endpoint; trying again");
+                GatewayAnswer::CannotListen { cluster, at: Some(at), in_use, reason: format!("{at}: {error}") }
             }
             Err(refused) => {
                 tracing::warn!(%cluster, reason = %refused, "endpoint file refused; what was in force stays");
@@ -151,40 +156,48 @@ impl Endpoints {
                 }
             },
         };
-        let listener = match &slot.serving {
-            Some(serving) if serving.listening.address == file.listen => None,
-            _ => match bind(file.listen) {
-                Ok(listener) => Some(listener),
-                Err(error) => {
-                    slot.try_again_later(file.generation);
-                    return Err(Refused::Listen(error));
-                }
-            },
-        };
-        let (generation, term, listen) = (file.generation, file.term, file.listen);
+        let serves_at = |at| slot.serving.as_ref().is_some_and(|serving| serving.listening.iter().any(|listening| listening.address == at));
+        let mut bound = Vec::new();
+        let mut unbound = None;
+        for at in std::iter::once(file.listen).chain(file.public).filter(|at| !serves_at(*at)) {
+            match bind(at) {
+                Ok(listener) => bound.push((at, listener)),
+                Err(error) => unbound = unbound.or(Some((at, error))),
+            }
+        }
+        if let Some((at, error)) = unbound.take_if(|(at, _)| *at == file.listen) {
+            slot.try_again_later(file.generation);
+            return Err(Refused::Listen { at, error });
+        }
+        let (generation, term, listen, public) = (file.generation, file.term, file.listen, file.public);
         let settings = Settings::new(file, acceptor);
         let (endpoint, cut) = match &slot.serving {
             Some(serving) => (Arc::clone(&serving.endpoint), serving.endpoint.replace(settings)),
             None => (Arc::new(Endpoint::new(cluster.clone(), settings, Arc::clone(&self.capacity))), Vec::new()),
         };
-        if let Some(listener) = listener {
-            let listening = Listening::start(listen, listener, Arc::clone(&endpoint), Arc::clone(&self.services));
-            let before = slot.serving.replace(Serving { endpoint: Arc::clone(&endpoint), listening, bytes: Vec::new(), stamps: None });
-            if let Some(before) = before {
-                before.listening.close().await;
-            }
+        let before = slot.serving.take().map(|before| before.listening).unwrap_or_default();
+        let (mut listening, left): (Vec<_>, Vec<_>) =
+            before.into_iter().partition(|listening| listening.address == listen || Some(listening.address) == public);
+        for (at, listener) in bound {
+            listening.push(Listening::start(at, listener, Arc::clone(&endpoint), Arc::clone(&self.services)));
         }
-        if let Some(serving) = &mut slot.serving {
-            serving.bytes.clone_from(&bytes);
-            serving.stamps = stamps;
-        }
-        slot.waiting = None;
+        // Without one of its addresses the file is not in force as a whole, so that binding it is tried again.
+        let bytes_in_force = if unbound.is_some() { Vec::new() } else { bytes.clone() };
+        slot.serving = Some(Serving { endpoint: Arc::clone(&endpoint), listening, bytes: bytes_in_force, stamps });
         slot.failed_tls = None;
+        match &unbound {
+            Some(_) => slot.try_again_later(generation),
+            None => slot.waiting = None,
+        }
+        close_all(left).await;
         self.terms.insert(cluster.clone(), term);
         wait_until_gone(&endpoint, &cut).await;
         self.keep(cluster, bytes).await;
         tracing::info!(%cluster, generation, term, %listen, cut = cut.len(), "endpoint in force");
-        Ok(())
+        match unbound {
+            Some((at, error)) => Err(Refused::Listen { at, error }),
+            None => Ok(()),
+        }
     }
 
     /// The highest term seen for this cluster, also before this start.
@@ -230,7 +243,7 @@ impl Endpoints {
     async fn close(&mut self, cluster: &ClusterId) -> GatewayAnswer {
         let serving = self.slots.remove(cluster).and_then(|slot| slot.serving);
         if let Some(serving) = serving {
-            serving.listening.close().await;
+            close_all(serving.listening).await;
             let cut = serving.endpoint.cut_all();
             wait_until_gone(&serving.endpoint, &cut).await;
             tracing::info!(%cluster, cut = cut.len(), "endpoint closed");
@@ -329,7 +342,7 @@ impl Endpoints {
         let mut endpoints = Vec::new();
         for slot in std::mem::take(&mut self.slots).into_values() {
             if let Some(serving) = slot.serving {
-                serving.listening.close().await;
+                close_all(serving.listening).await;
                 endpoints.push(serving.endpoint);
             }
         }
@@ -354,6 +367,12 @@ impl Endpoints {
             })
         });
         GatewayAnswer::Status { pid: std::process::id(), version: VERSION, endpoints: endpoints.collect() }
+    }
+}
+
+async fn close_all(listening: Vec<Listening>) {
+    for listening in listening {
+        listening.close().await;
     }
 }
 

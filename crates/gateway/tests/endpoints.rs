@@ -210,6 +210,28 @@ fn an_address_that_is_taken_is_reported_and_tried_again_and_stops_nobody_else() 
 }
 
 #[test]
+fn a_public_address_comes_and_goes_beside_the_first_which_never_waits_for_it() {
+    let (files, gateway, file) = bench();
+    let (mut stream, _) = log_in(file.listen).unwrap();
+    let public = fresh_address(5433);
+    let holder = TcpListener::bind(public).unwrap();
+    let offered = EndpointFile { generation: 2, public: Some(public), most_connections: 7, ..file.clone() };
+    files.write(&offered);
+    match gateway.apply(&file.cluster) {
+        GatewayAnswer::CannotListen { at, in_use: true, .. } => assert_eq!(at, Some(public)),
+        other => panic!("{other:?}"),
+    }
+    assert!(log_in(file.listen).is_ok(), "the first address serves");
+    drop(holder);
+    wait_for("the public address listens by itself", || log_in(public).ok());
+    assert_eq!(gateway.apply(&file.cluster), GatewayAnswer::Applied { cluster: file.cluster.clone(), generation: 2 });
+    files.write(&EndpointFile { generation: 3, ..file.clone() });
+    assert!(matches!(gateway.apply(&file.cluster), GatewayAnswer::Applied { .. }));
+    assert!(TcpStream::connect(public).is_err(), "withdrawn");
+    assert!(echoes(&mut stream), "nobody else noticed");
+}
+
+#[test]
 fn a_file_that_is_gone_closes_its_endpoint_and_its_connections() {
     let (files, gateway, file) = bench();
     let (mut stream, _) = log_in(file.listen).unwrap();

@@ -11,7 +11,7 @@ use moorage_domain::layout::StopPlan;
 use moorage_domain::{ClusterId, Problem, ProblemCode};
 use moorage_host::{EndpointState, EndpointWish, HostError, HostResult, TlsPem};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -47,6 +47,24 @@ fn tls_files(machine: &Machine, cluster: &ClusterId) -> TlsFiles {
 pub(crate) fn list(machine: &Machine) -> HostResult<Vec<ClusterId>> {
     let names = files::names(&endpoints(machine)).doing("list the endpoints")?;
     Ok(names.iter().filter_map(|name| ClusterId::parse(name.strip_suffix(".json")?).ok()).collect())
+}
+
+/// The interface that carries an endpoint's address, and the address; none where no interface has to.
+pub(crate) fn carried_by(machine: &Machine, cluster: &ClusterId) -> HostResult<Option<(String, Ipv4Addr)>> {
+    let file: Option<EndpointFile> = files::read_json(&endpoint_file(machine, cluster)).doing("read an endpoint's file")?;
+    Ok(file.and_then(|file| match (file.interface, file.listen) {
+        (Some(interface), SocketAddr::V4(listen)) => Some((interface, *listen.ip())),
+        _ => None,
+    }))
+}
+
+/// The same of every endpoint here that has one.
+pub(crate) fn carried(machine: &Machine) -> HostResult<Vec<(ClusterId, String, Ipv4Addr)>> {
+    let mut carried = Vec::new();
+    for cluster in list(machine)? {
+        carried.extend(carried_by(machine, &cluster)?.map(|(interface, address)| (cluster, interface, address)));
+    }
+    Ok(carried)
 }
 
 /// Writes what the gateway needs and the wish to run it; returns the sequence of the wish.
@@ -132,6 +150,8 @@ pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResu
         cluster: wish.cluster.clone(),
         engine: wish.engine,
         listen: SocketAddr::V4(wish.listen),
+        interface: wish.interface.clone(),
+        public: wish.public.map(SocketAddr::V4),
         allow: wish.allow.clone(),
         tls,
         tls_required: false,
@@ -249,10 +269,13 @@ fn unavailable(error: io::Error) -> HostError {
 }
 
 /// Tells the gateway to read a cluster's file and waits until it is in force.
-pub(crate) async fn apply(machine: &Machine, cluster: &ClusterId, generation: u64) -> HostResult<EndpointState> {
-    match ask(machine, &GatewayAsk::Apply { cluster: cluster.clone() }).await? {
+pub(crate) async fn apply(machine: &Machine, wish: &EndpointWish, generation: u64) -> HostResult<EndpointState> {
+    match ask(machine, &GatewayAsk::Apply { cluster: wish.cluster.clone() }).await? {
         GatewayAnswer::Applied { generation: applied, .. } if applied >= generation => Ok(EndpointState::Serving),
-        GatewayAnswer::CannotListen { in_use: true, .. } => Ok(EndpointState::AddressInUse),
+        GatewayAnswer::CannotListen { in_use: true, at, .. } => {
+            let public = wish.public.filter(|public| at == Some(SocketAddr::V4(*public)));
+            Ok(EndpointState::AddressInUse(public.unwrap_or(wish.listen)))
+        }
         GatewayAnswer::CannotListen { reason, .. } | GatewayAnswer::Refused { reason, .. } => {
             Err(Problem::new(ProblemCode::HostFailed, "The gateway could not serve the endpoint.").detail(reason).into())
         }

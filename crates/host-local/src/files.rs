@@ -116,6 +116,37 @@ pub(crate) fn give_contents(directory: &Path, owner: Account) -> io::Result<()> 
     Ok(())
 }
 
+/// What a directory and everything below it take on disk, in bytes. What goes away meanwhile does not count, and links are not
+/// followed.
+pub(crate) fn used(directory: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    /// The unit of `st_blocks`, whatever the file system's blocks are.
+    const BLOCK: u64 = 512;
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut bytes = 0;
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        let entries = match std::fs::read_dir(&directory) {
+            Err(error) if gone(&error) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(found) => {
+                    bytes += found.blocks() * BLOCK;
+                    if found.is_dir() {
+                        open.push(entry.path());
+                    }
+                }
+                Err(error) if gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Removes a file or a whole directory; it not being there is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let remove_once = || match std::fs::symlink_metadata(path)?.is_dir() {

@@ -1,5 +1,6 @@
 //! [`LocalHost`]: the host trait, carried out on this machine.
 
+use crate::addresses::{self, Carried};
 use crate::endpoints;
 use crate::files;
 use crate::gateway_watch;
@@ -53,12 +54,14 @@ pub struct LocalHost {
     gateway_files: tokio::sync::Mutex<()>,
     listener: AbortHandle,
     gateway_watch: AbortHandle,
+    addresses: AbortHandle,
 }
 
 impl Drop for LocalHost {
     fn drop(&mut self) {
         self.listener.abort();
         self.gateway_watch.abort();
+        self.addresses.abort();
     }
 }
 
@@ -77,6 +80,7 @@ impl LocalHost {
         let shims = Shims::new(machine.options.program.clone(), changes.clone());
         let volumes = Volumes::new(Arc::clone(&machine), changes.clone());
         let gateway_watch = tokio::spawn(gateway_watch::watch(Arc::clone(&machine))).abort_handle();
+        let addresses = tokio::spawn(addresses::keep(Arc::clone(&machine))).abort_handle();
         let host = Arc::new(Self {
             machine,
             terms,
@@ -87,9 +91,18 @@ impl LocalHost {
             gateway_files: tokio::sync::Mutex::default(),
             listener,
             gateway_watch,
+            addresses,
         });
         host.adopt().await?;
         Ok(host)
+    }
+
+    /// Takes the address of a cluster's endpoint off its interface, unless this wish says that it belongs there.
+    async fn take_address_away(&self, cluster: &ClusterId, unless: Option<&EndpointWish>) -> HostResult<()> {
+        let (machine, of) = (Arc::clone(&self.machine), cluster.clone());
+        let Some((interface, address)) = blocking(move || endpoints::carried_by(&machine, &of)).await? else { return Ok(()) };
+        let stays = unless.is_some_and(|wish| wish.interface.as_ref() == Some(&interface) && *wish.listen.ip() == address);
+        if stays { Ok(()) } else { addresses::ensure_absent(&interface, address).await }
     }
 
     /// Every process that was wanted in this boot is looked after again; what was wanted before a reboot waits for
@@ -261,6 +274,10 @@ impl Host for LocalHost {
         let (machine, instance) = (Arc::clone(&self.machine), instance.clone());
         blocking(move || volumes::room(&machine, &instance)).await
     }
+    async fn volume_used(&self, instance: &InstanceId) -> HostResult<Option<u64>> {
+        let (machine, instance) = (Arc::clone(&self.machine), instance.clone());
+        blocking(move || volumes::used(&machine, &instance)).await
+    }
     async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()> {
         let _one = self.lock(instance).await;
         let (machine, instance) = (Arc::clone(&self.machine), instance.clone());
@@ -369,6 +386,7 @@ impl Host for LocalHost {
             self.raise(&wish.cluster, wish.term).await?;
             let (gateway, generation) = {
                 let _one = self.gateway_files.lock().await;
+                self.take_address_away(&wish.cluster, Some(wish)).await?;
                 let (machine, terms, wish) = (Arc::clone(&self.machine), Arc::clone(&self.terms), wish.clone());
                 // Asked again under the lock: the file of a higher term may have been written meanwhile.
                 blocking(move || {
@@ -378,8 +396,14 @@ impl Host for LocalHost {
                 })
                 .await?
             };
+            // After the file, which says where the address has to be taken away again.
+            if let Some(interface) = &wish.interface
+                && addresses::ensure(interface, *wish.listen.ip()).await? == Carried::Foreign
+            {
+                return Ok(EndpointState::AddressInUse(wish.listen));
+            }
             self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, gateway, SHIM_PATIENCE).await?;
-            endpoints::apply(&self.machine, &wish.cluster, generation).await
+            endpoints::apply(&self.machine, wish, generation).await
         })
         .await
     }
@@ -452,6 +476,8 @@ impl Host for LocalHost {
         until_done(async {
             {
                 let _one = self.gateway_files.lock().await;
+                // The file goes last: it is what says where the address is.
+                self.take_address_away(cluster, None).await?;
                 let (machine, gone) = (Arc::clone(&self.machine), cluster.clone());
                 blocking(move || endpoints::remove_endpoint(&machine, &gone)).await?;
             }

@@ -1,5 +1,6 @@
 //! `moorage stop --all`: everything of one installation ends, with or without a running server.
 
+use crate::addresses;
 use crate::group::Group;
 use crate::instances;
 use crate::machine::{LocalHostOptions, Machine};
@@ -26,8 +27,8 @@ pub struct Stopped {
     pub gateway: bool,
 }
 
-/// Stops the gateway and every engine cleanly, ends all shims, and removes control groups and socket directories. What was
-/// meant to run stays written in the store alone. No server may be running on the data directory.
+/// Stops the gateway and every engine cleanly, ends all shims, and removes control groups, socket directories and addresses on
+/// interfaces. What was meant to run stays written in the store alone. No server may be running on the data directory.
 pub async fn stop_all(options: LocalHostOptions) -> HostResult<Stopped> {
     let machine = Arc::new(blocking(move || Machine::find(options)).await?);
     let (changes, _) = broadcast::channel(16);
@@ -49,6 +50,7 @@ pub async fn stop_all(options: LocalHostOptions) -> HostResult<Stopped> {
             Err(error) => return Err(std::io::Error::other(error)).doing("stop an engine"),
         }
     }
+    addresses::take_away_all(&machine).await?;
     blocking(move || {
         let stopping = "remove what is left of stopped processes";
         jobs::clear(&machine)?;

@@ -65,6 +65,8 @@ impl Subject {
             cluster: self.cluster.clone(),
             engine: EngineName::PostgreSql,
             listen,
+            interface: None,
+            public: None,
             allow: Vec::new(),
             tls: Some(TlsPem { certificate: String::from("a certificate"), key: String::from("a key") }),
             most_connections: 10,
@@ -198,8 +200,10 @@ async fn it_says_what_it_has_and_what_is_left_of_a_volume(host: &dyn Host, templ
     assert!(has.memory_bytes > 0 && has.disk_bytes > 0 && has.disk_free_bytes <= has.disk_bytes, "{has:?}");
     let subject = Subject::new(host);
     assert_eq!(ok(host.volume_room(&subject.instance).await), None, "nothing is there");
+    assert_eq!(ok(host.volume_used(&subject.instance).await), None, "nothing is there");
     ok(host.set_volume_reserve(&subject.instance, true).await);
     let subject = subject.with_volume(host, template).await;
+    assert!(ok(host.volume_used(&subject.instance).await).is_some_and(|bytes| bytes > 0), "files are there");
     match ok(host.volume_room(&subject.instance).await) {
         Some(room) => {
             let wished = u64::from(subject.volume(template).size_gb) << 30;

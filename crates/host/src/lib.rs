@@ -131,6 +131,10 @@ pub struct EndpointWish {
     pub engine: EngineName,
     /// Where users connect.
     pub listen: SocketAddrV4,
+    /// The interface that carries that address; none for one that needs no configuration.
+    pub interface: Option<String>,
+    /// Where users connect besides, from other machines.
+    pub public: Option<SocketAddrV4>,
     /// Who may (already the effective list).
     pub allow: Vec<ipnet::IpNet>,
     /// Certificate and key; kept as they are when none is given.
@@ -162,8 +166,8 @@ impl std::fmt::Debug for TlsPem {
 pub enum EndpointState {
     /// The gateway acknowledged it.
     Serving,
-    /// Somebody else listens at that address and port.
-    AddressInUse,
+    /// Somebody else listens at this one of its addresses.
+    AddressInUse(SocketAddrV4),
 }
 
 /// What users' connections to an endpoint are doing.
@@ -213,6 +217,8 @@ pub trait Host: Send + Sync {
     async fn capacity(&self) -> HostResult<Capacity>;
     /// The ceiling of an instance's volume and what is left of it; none where no ceiling binds or nothing is there.
     async fn volume_room(&self, instance: &InstanceId) -> HostResult<Option<VolumeRoom>>;
+    /// What an instance's volume takes on disk, in bytes; none where nothing is there. Looks at every file of it.
+    async fn volume_used(&self, instance: &InstanceId) -> HostResult<Option<u64>>;
     /// Lets the engine of a full volume have the little that is kept for it to recover and to delete, or takes it back; what is
     /// left of a volume does not count it. An engine that starts on a full volume gets it by itself.
     async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()>;

@@ -13,6 +13,7 @@ pub mod serving;
 pub mod set_allow_list;
 pub mod set_maintenance;
 pub mod set_owner_password;
+pub mod set_public_address;
 pub mod start;
 pub mod stop;
 pub mod synchronize_parameters;
@@ -41,4 +42,5 @@ pub fn all() -> Registry<World> {
         .with(synchronize_state::SynchronizeState)
         .with(synchronize_parameters::SynchronizeParameters)
         .with(renew_certificate::RenewCertificate)
+        .with(set_public_address::SetPublicAddress)
 }

@@ -3,6 +3,7 @@
 use crate::manifest;
 use crate::owner;
 use crate::serving::{self, Answer, Lead};
+use crate::set_public_address;
 use crate::start;
 use crate::world::{World, engine_failed, host_failed, insist, store_failed};
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_host::{EndpointState, VolumeState, VolumeWish};
 use moorage_store::{Endpoints, Instances, Write};
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// What was asked for.
@@ -30,6 +31,9 @@ pub struct State {
     /// Addresses that turned out to be in use by other programs.
     #[serde(default)]
     pub unusable: Vec<Ipv4Addr>,
+    /// Public ports that turned out to be in use by other programs.
+    #[serde(default)]
+    pub unusable_public_ports: Vec<u16>,
     /// When the volume was first asked for.
     #[serde(default)]
     pub volume_asked_at: Option<Timestamp>,
@@ -133,7 +137,11 @@ async fn another_address(world: &World, cluster: &Cluster, state: &State) -> Res
     let mut look = world.store.look().await.map_err(store_failed)?;
     let taken = look.taken_addresses(&cluster.host, &cluster.id).await.map_err(store_failed)?;
     let address = choose_address(subnet, cluster.spec.wished_address(), &taken, &state.unusable).map_err(StepError::GiveUp)?;
-    Ok(Write::Endpoint(cluster.host.clone(), Endpoint { cluster: cluster.id.clone(), address, port: cluster.spec.port }))
+    let public = match &world.public_addresses {
+        Some(offered) => Some(set_public_address::choose(&mut look, offered, cluster, &state.unusable_public_ports).await?),
+        None => None,
+    };
+    Ok(Write::Endpoint(cluster.host.clone(), Endpoint { cluster: cluster.id.clone(), address, port: cluster.spec.port, public }))
 }
 
 /// Makes true: the instance has a data directory of its own, on disk. Repeating finds it there. Way back: `Remove`.
@@ -177,10 +185,14 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
     let tls = serving::issue_certificate(world, &loaded, context.now())?;
     match serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::Nowhere, Some(tls)).await? {
         EndpointState::Serving => Ok(Next::Go(Step::Database)),
-        EndpointState::AddressInUse => {
-            let (address, port) = (at.address, at.port);
-            state.unusable.push(address);
-            if state.unusable.len() >= MOST_ADDRESSES {
+        EndpointState::AddressInUse(busy) => {
+            let port = busy.port();
+            if at.public.is_some() && busy != SocketAddrV4::new(at.address, at.port) {
+                state.unusable_public_ports.push(port);
+            } else {
+                state.unusable.push(at.address);
+            }
+            if state.unusable.len() + state.unusable_public_ports.len() >= MOST_ADDRESSES {
                 return Err(StepError::GiveUp(
                     Problem::new(ProblemCode::AddressTaken, format!("Port {port} is in use on {MOST_ADDRESSES} addresses in a row."))
                         .detail("Another program on this machine probably listens on that port on every address.")
@@ -189,7 +201,7 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
             }
             let write = another_address(world, &loaded.cluster, state).await?;
             context.write(write);
-            context.note(format!("another program listens on {address}:{port}; taking the next address"));
+            context.note(format!("another program listens on {busy}; taking the next address"));
             Ok(Next::Go(Step::Endpoint))
         }
     }

@@ -1,9 +1,8 @@
 //! `cluster.renew-certificate`: an endpoint's certificate, before the former one ends.
 
-use crate::serving::{self, Lead};
+use crate::serving;
 use crate::world::World;
 use async_trait::async_trait;
-use moorage_domain::cluster::Wish;
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_host::EndpointState;
 use serde::{Deserialize, Serialize};
@@ -54,17 +53,8 @@ impl Operation for RenewCertificate {
 async fn issue(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    let tls = serving::issue_certificate(world, &loaded, context.now())?;
-    let lead = if loaded.cluster.wish == Wish::Run { Lead::ToInstance } else { Lead::Nowhere };
-    match serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, lead, Some(tls)).await? {
+    match serving::reissue_endpoint(world, &loaded, context.now()).await? {
         EndpointState::Serving => Ok(Next::Done),
-        EndpointState::AddressInUse => {
-            let endpoint = loaded.endpoint()?;
-            let at = format!("{}:{}", endpoint.address, endpoint.port);
-            Err(StepError::retry(
-                std::io::Error::from(std::io::ErrorKind::AddrInUse),
-                format!("Another program on this machine listens on {at}. End it; the certificate is then renewed by itself."),
-            ))
-        }
+        EndpointState::AddressInUse(at) => Err(serving::address_in_use(at, "the certificate is then renewed by itself")),
     }
 }

@@ -1,7 +1,7 @@
 //! What makes a cluster serve, shared by every operation that starts, stops or moves one.
 
 use crate::world::{Chain, Loaded, World, engine_failed, host_failed};
-use moorage_domain::cluster::Cluster;
+use moorage_domain::cluster::{Cluster, Wish};
 use moorage_domain::instance::{Instance, Observed, ProcessExit, ProcessState};
 use moorage_domain::layout::{InstanceSpec, ProcessLayout};
 use moorage_domain::parameter::Parameter;
@@ -10,6 +10,7 @@ use moorage_domain::{Problem, ProblemCode, Timestamp, allow_list};
 use moorage_durable::StepError;
 use moorage_engine::EngineSession;
 use moorage_host::{EndpointState, EndpointWish, ProcessWish, StopState, TlsPem};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 /// How long a step itself watches a starting engine before it gives its place back.
@@ -169,12 +170,16 @@ pub async fn ensure_endpoint(
 ) -> Result<EndpointState, StepError> {
     let endpoint = loaded.endpoint()?;
     let cluster = &loaded.cluster;
-    let own = world.subnets.iter().find(|subnet| subnet.id == cluster.spec.subnet).map(|subnet| subnet.own_network());
+    let subnet = world.subnets.iter().find(|subnet| subnet.id == cluster.spec.subnet);
+    let own = subnet.map(|subnet| subnet.own_network());
     let allow = allow_list::effective(&allow_list::parse(allowed).map_err(StepError::GiveUp)?, own.as_slice());
+    let offered = world.public_addresses.as_ref();
     let wish = EndpointWish {
         cluster: cluster.id.clone(),
         engine: cluster.engine,
-        listen: std::net::SocketAddrV4::new(endpoint.address, endpoint.port),
+        listen: SocketAddrV4::new(endpoint.address, endpoint.port),
+        interface: subnet.and_then(|subnet| subnet.interface.clone()),
+        public: endpoint.public.and_then(|address| offered.and_then(|offered| offered.listens_for(address))),
         allow,
         tls,
         most_connections: world.most_connections,
@@ -194,15 +199,23 @@ pub async fn keep_endpoint(world: &World, loaded: &Loaded, allowed: &[String], l
     let tls = if lost { Some(issue_certificate(world, loaded, now)?) } else { None };
     match ensure_endpoint(world, loaded, allowed, lead, tls).await? {
         EndpointState::Serving => Ok(()),
-        EndpointState::AddressInUse => {
-            let endpoint = loaded.endpoint()?;
-            let at = format!("{}:{}", endpoint.address, endpoint.port);
-            Err(StepError::retry(
-                std::io::Error::from(std::io::ErrorKind::AddrInUse),
-                format!("Another program on this machine listens on {at}. End it; the endpoint then opens by itself."),
-            ))
-        }
+        EndpointState::AddressInUse(at) => Err(address_in_use(at, "the endpoint then opens by itself")),
     }
+}
+
+/// The endpoint as the rows say, with a new certificate; it leads where the cluster's wish says.
+pub async fn reissue_endpoint(world: &World, loaded: &Loaded, now: Timestamp) -> Result<EndpointState, StepError> {
+    let tls = issue_certificate(world, loaded, now)?;
+    let lead = if loaded.cluster.wish == Wish::Run { Lead::ToInstance } else { Lead::Nowhere };
+    ensure_endpoint(world, loaded, &loaded.cluster.spec.allow_list, lead, Some(tls)).await
+}
+
+/// An address that users know is waited for; `then` says what happens once it is free.
+pub fn address_in_use(at: SocketAddrV4, then: &str) -> StepError {
+    StepError::retry(
+        std::io::Error::from(std::io::ErrorKind::AddrInUse),
+        format!("Another program on this machine listens on {at}. End it; {then}."),
+    )
 }
 
 /// What a step knows of an instance that just answered and that its endpoint leads to.
@@ -223,9 +236,11 @@ pub fn observed_stopped(instance: &Instance) -> Observed {
     Observed { process: ProcessState::Stopped, answering: false, silent_since: None, published: false, ..instance.observed.clone() }
 }
 
-/// A new certificate, with a new key, for the address of the cluster's endpoint.
+/// A new certificate, with a new key, for the addresses of the cluster's endpoint.
 pub fn issue_certificate(world: &World, loaded: &Loaded, now: Timestamp) -> Result<TlsPem, StepError> {
-    let names = [moorage_secrets::ServerName::Address(loaded.endpoint()?.address.into())];
+    let endpoint = loaded.endpoint()?;
+    let addresses = std::iter::once(endpoint.address).chain(endpoint.public.map(|address| *address.ip()));
+    let names: Vec<_> = addresses.map(|address| moorage_secrets::ServerName::Address(address.into())).collect();
     let issued = world.authority.issue(&names, now).map_err(|error| StepError::retry(error, "The certificate could not be issued."))?;
     let key = secrecy::ExposeSecret::expose_secret(&issued.key).to_owned();
     Ok(TlsPem { certificate: issued.certificate, key })

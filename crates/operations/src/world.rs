@@ -3,6 +3,7 @@
 use moorage_domain::cluster::Cluster;
 use moorage_domain::engine::{EngineName, Installation, Version};
 use moorage_domain::instance::{Endpoint, Instance};
+use moorage_domain::public_address::PublicAddresses;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{ClusterId, Problem, ProblemCode};
 use moorage_durable::StepError;
@@ -26,6 +27,8 @@ pub struct World {
     pub authority: Arc<CertificateAuthority>,
     /// Configured subnets.
     pub subnets: Vec<Subnet>,
+    /// What this host offers to other machines.
+    pub public_addresses: Option<PublicAddresses>,
     /// Client connections at most per cluster.
     pub most_connections: u32,
 }

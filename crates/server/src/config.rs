@@ -4,10 +4,12 @@
 use crate::first_start;
 use ipnet::Ipv4Net;
 use moorage_domain::decide::admission::Overcommit;
+use moorage_domain::public_address::PublicAddresses;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_store::StoreAddress;
 use serde::Deserialize;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// The file as a whole.
@@ -56,7 +58,29 @@ pub struct StoreSection {
 pub struct Network {
     /// Subnets that endpoints take their addresses from.
     pub subnets: Vec<SubnetSection>,
-    publish: Option<toml::Value>,
+    /// What other machines are offered besides.
+    pub publish: Option<Publish>,
+}
+
+/// `[network] publish`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// The address of this machine that other machines are told.
+    pub address: Ipv4Addr,
+    /// `FIRST-LAST`: its ports, of which every cluster gets one.
+    pub ports: String,
+    /// Where to listen, where that is not the address itself because it is translated on the way.
+    pub listen: Option<Ipv4Addr>,
+}
+
+impl Publish {
+    fn addresses(&self) -> Option<PublicAddresses> {
+        let (first, last) = self.ports.split_once('-')?;
+        let (first, last) = (first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?);
+        let usable = first > 0 && first <= last && !self.address.is_unspecified();
+        usable.then(|| PublicAddresses { address: self.address, ports: first..=last, listen: self.listen.unwrap_or(self.address) })
+    }
 }
 
 /// One subnet.
@@ -67,7 +91,8 @@ pub struct SubnetSection {
     pub id: String,
     /// Its range.
     pub cidr: Ipv4Net,
-    interface: Option<String>,
+    /// The interface that carries its addresses; needed outside 127.0.0.0/8, where addresses need no configuration.
+    pub interface: Option<String>,
 }
 
 /// `[storage]`
@@ -140,14 +165,6 @@ fn read_file(path: Option<&Path>) -> Result<Config, Problem> {
     let Some(path) = path else { return Ok(Config::default()) };
     let text = std::fs::read_to_string(path).map_err(|error| invalid(path, error.to_string()))?;
     let config: Config = toml::from_str(&text).map_err(|error| invalid(path, error.to_string()))?;
-    let not_there = [
-        ("network.publish", config.network.publish.is_some()),
-        ("network.subnets.interface", config.network.subnets.iter().any(|subnet| subnet.interface.is_some())),
-    ];
-    if let Some((key, _)) = not_there.iter().find(|(_, given)| *given) {
-        return Err(Problem::new(ProblemCode::NotSupportedYet, format!("The configuration key `{key}` is not supported yet."))
-            .hint("Take it out of the file."));
-    }
     for (key, factor) in [("memory", config.limits.memory_overcommit), ("disk", config.limits.disk_overcommit)] {
         if factor.is_some_and(|factor| !(0.1..=1000.0).contains(&factor)) {
             return Err(invalid(path, format!("`limits.{key}_overcommit` is not a number from 0.1 to 1000.")));
@@ -156,14 +173,42 @@ fn read_file(path: Option<&Path>) -> Result<Config, Problem> {
     if config.storage.path.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err(invalid(path, "`storage.path` does not begin with `/`.".to_owned()));
     }
-    if config.network.subnets.iter().any(|subnet| !subnet.cidr.addr().is_loopback()) {
-        return Err(Problem::new(ProblemCode::NotSupportedYet, "Subnets outside the loopback range are not supported yet.")
-            .hint("Use a range inside 127.0.0.0/8."));
+    if config.network.publish.as_ref().is_some_and(|publish| publish.addresses().is_none()) {
+        let why = "`network.publish` needs an `address` that clients can be told, and `ports` as `FIRST-LAST`, from 1 to 65535.";
+        return Err(invalid(path, why.to_owned()));
     }
+    check_subnets(&config.network.subnets).map_err(|why| invalid(path, why))?;
     Ok(config)
 }
 
+fn check_subnets(subnets: &[SubnetSection]) -> Result<(), String> {
+    for (position, subnet) in subnets.iter().enumerate() {
+        let id = &subnet.id;
+        if subnet.cidr.addr().is_loopback() == subnet.interface.is_some() {
+            return Err(format!("Subnet '{id}': outside 127.0.0.0/8 an `interface` has to carry its addresses, and inside none does."));
+        }
+        // 15 bytes: what Linux allows.
+        let wrong = |name: &String| name.is_empty() || name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace());
+        if subnet.interface.as_ref().is_some_and(wrong) {
+            return Err(format!("Subnet '{id}': `interface` is not the name of an interface."));
+        }
+        for other in &subnets[..position] {
+            if other.id == subnet.id {
+                return Err(format!("There are two subnets '{id}'."));
+            }
+            if other.cidr.contains(&subnet.cidr) || subnet.cidr.contains(&other.cidr) {
+                return Err(format!("The subnets '{}' and '{id}' overlap.", other.id));
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Config {
+    /// What other machines are offered besides.
+    pub fn public_addresses(&self) -> Option<PublicAddresses> {
+        self.network.publish.as_ref().and_then(Publish::addresses)
+    }
     /// Where the store is.
     pub fn store_address(&self, directory: &Path) -> StoreAddress {
         match &self.store.url {
@@ -177,7 +222,7 @@ impl Config {
             return vec![moorage_domain::subnet::default_for(installation)];
         }
         let sections = self.network.subnets.iter();
-        sections.map(|section| Subnet { id: section.id.clone(), cidr: section.cidr, interface: None }).collect()
+        sections.map(|section| Subnet { id: section.id.clone(), cidr: section.cidr, interface: section.interface.clone() }).collect()
     }
 }
 
@@ -198,10 +243,34 @@ mod tests {
     }
 
     #[test]
-    fn a_key_whose_feature_is_not_there_is_refused_by_name() {
-        let problem = read_text("[network]\npublish = '10.0.0.1'").expect_err("not there");
-        assert_eq!(problem.code, ProblemCode::NotSupportedYet);
-        assert!(problem.message.contains("network.publish"));
+    fn public_addresses_are_an_address_and_a_range_of_ports() {
+        let publish = |ports: &str| read_text(&format!("[network]\npublish = {{ address = '192.0.2.10', ports = '{ports}' }}"));
+        let offered = publish("20000-20999").expect("read").public_addresses().expect("offered");
+        assert_eq!((offered.ports, offered.listen), (20_000..=20_999, Ipv4Addr::new(192, 0, 2, 10)));
+        for wrong in ["20000", "0-1", "2-1", "1-70000", "a-b", "-"] {
+            assert!(publish(wrong).expect_err(wrong).detail.expect("why").contains("network.publish"), "{wrong}");
+        }
+        let problem = read_text("[network]\npublish = '10.0.0.1'").expect_err("not a table");
+        assert!(problem.detail.expect("why").contains("line 2"), "the line is named");
+    }
+
+    #[test]
+    fn subnets_have_names_and_addresses_of_their_own_and_real_ones_an_interface() {
+        let read = |subnets: &str| read_text(&format!("[network]\nsubnets = [{subnets}]"));
+        let real = "{ id = 'lan', cidr = '192.0.2.128/25', interface = 'eth1' }";
+        let loopback = "{ id = 'default', cidr = '127.64.0.0/20' }";
+        let config = read(&format!("{real}, {loopback}")).expect("read");
+        assert_eq!(config.subnets(0)[0].interface.as_deref(), Some("eth1"));
+        for (wrong, why) in [
+            ("{ id = 'lan', cidr = '192.0.2.128/25' }", "interface"),
+            ("{ id = 'default', cidr = '127.64.0.0/20', interface = 'lo' }", "inside none"),
+            ("{ id = 'lan', cidr = '192.0.2.128/25', interface = 'a/b' }", "name of an interface"),
+            (&format!("{real}, {{ id = 'lan', cidr = '127.64.0.0/20' }}"), "two subnets"),
+            (&format!("{real}, {{ id = 'other', cidr = '192.0.2.0/24', interface = 'eth1' }}"), "overlap"),
+        ] {
+            let problem = read(wrong).expect_err(wrong);
+            assert!(problem.detail.as_ref().is_some_and(|detail| detail.contains(why)), "{problem:?}");
+        }
     }
 
     #[test]

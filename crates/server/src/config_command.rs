@@ -41,9 +41,18 @@ fn effective(config: &config::Config) -> toml::Table {
         }
     }
     let subnet = |subnet: &config::SubnetSection| {
-        toml::Table::from_iter([("id".to_owned(), subnet.id.clone().into()), ("cidr".to_owned(), subnet.cidr.to_string().into())])
+        let named = [("id".to_owned(), subnet.id.clone().into()), ("cidr".to_owned(), subnet.cidr.to_string().into())];
+        let mut table = toml::Table::from_iter(named);
+        table.extend(subnet.interface.iter().map(|interface| ("interface".to_owned(), interface.clone().into())));
+        table
     };
     let subnets: Vec<toml::Value> = config.network.subnets.iter().map(|section| subnet(section).into()).collect();
+    let mut network = toml::Table::from_iter([("subnets".to_owned(), subnets.into())]);
+    network.extend(config.public_addresses().map(|offered| {
+        let ports = format!("{}-{}", offered.ports.start(), offered.ports.end());
+        let told = [("address", offered.address.to_string()), ("ports", ports), ("listen", offered.listen.to_string())];
+        ("publish".to_owned(), toml::Table::from_iter(told.map(|(key, value)| (key.to_owned(), value.into()))).into())
+    }));
     let prefixes: Vec<toml::Value> = config.engines.prefixes.iter().map(|prefix| prefix.display().to_string().into()).collect();
     let number = |value: usize| toml::Value::from(i64::try_from(value).unwrap_or(i64::MAX));
     let connections = config.limits.connections.unwrap_or(serve::MOST_CONNECTIONS);
@@ -64,7 +73,7 @@ fn effective(config: &config::Config) -> toml::Table {
     toml::Table::from_iter([
         ("server".to_owned(), server.into()),
         ("store".to_owned(), store.into()),
-        ("network".to_owned(), toml::Table::from_iter([("subnets".to_owned(), subnets.into())]).into()),
+        ("network".to_owned(), network.into()),
         ("storage".to_owned(), storage.into()),
         ("engines".to_owned(), toml::Table::from_iter([("prefixes".to_owned(), prefixes.into())]).into()),
         ("limits".to_owned(), limits.into()),

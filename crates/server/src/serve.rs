@@ -12,7 +12,7 @@ use clap::Args;
 use moorage_api::ApiOptions;
 use moorage_app::{App, Parts};
 use moorage_domain::{Problem, ProblemCode, Timestamp};
-use moorage_durable::{Runner, Settings, SystemClock};
+use moorage_durable::{Runner, Settings, SteadyClock};
 use moorage_engine::Engine;
 use moorage_engine_mariadb::MariaDb;
 use moorage_engine_postgresql::PostgreSql;
@@ -59,8 +59,7 @@ pub struct ServeArguments {
 
 /// Now, by the machine's clock.
 pub fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    moorage_durable::wall_now()
 }
 
 /// The engines this program knows.
@@ -96,10 +95,11 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
         master_key: master_key.clone(),
         authority: authority.clone(),
         subnets: subnets.clone(),
+        public_addresses: config.public_addresses(),
         most_connections: config.limits.connections.unwrap_or(MOST_CONNECTIONS),
     });
     let settings = Settings::sole(identity.host.clone());
-    let runner = Runner::start(store.clone(), world.clone(), moorage_operations::all(), Arc::new(SystemClock), settings).await?;
+    let runner = Runner::start(store.clone(), world.clone(), moorage_operations::all(), Arc::new(SteadyClock), settings).await?;
     let wake = runner.waker();
     let hearing = store.wakes().map(|wakes| tokio::spawn(hear_others(wakes, wake.clone())));
     let (stop, stopping) = watch::channel(false);

@@ -92,6 +92,8 @@ async fn the_gateway_keeps_what_it_accepted_refuses_an_older_term_after_a_restar
         cluster: cluster.clone(),
         engine: EngineName::MariaDb,
         listen: free(),
+        interface: None,
+        public: None,
         allow: vec!["127.0.0.0/8".parse().expect("a network")],
         tls: None,
         most_connections: 10,

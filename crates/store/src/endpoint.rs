@@ -9,15 +9,17 @@ use moorage_domain::{ClusterId, HostId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 statements! {
-    UPSERT = "INSERT INTO endpoint (cluster_id, host_id, address, port) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (cluster_id) DO UPDATE SET host_id = excluded.host_id, address = excluded.address, port = excluded.port";
-    OF_CLUSTER = "SELECT cluster_id, address, port FROM endpoint WHERE cluster_id = $1";
+    UPSERT = "INSERT INTO endpoint (cluster_id, host_id, address, port, public_address) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (cluster_id) DO UPDATE SET host_id = excluded.host_id, address = excluded.address, port = excluded.port,
+        public_address = excluded.public_address";
+    OF_CLUSTER = "SELECT cluster_id, address, port, public_address FROM endpoint WHERE cluster_id = $1";
     TAKEN = "SELECT address FROM endpoint WHERE host_id = $1 AND cluster_id <> $2";
     PROMISED = "SELECT c.spec FROM cluster c WHERE c.host_id = $1 AND c.id <> $2 AND c.gone_at IS NULL AND c.creation_failed IS NULL
         AND NOT EXISTS (SELECT 1 FROM endpoint e WHERE e.cluster_id = c.id)";
+    TAKEN_PUBLIC = "SELECT public_address FROM endpoint WHERE host_id = $1 AND cluster_id <> $2 AND public_address IS NOT NULL";
     REMOVE = "DELETE FROM endpoint WHERE cluster_id = $1";
 }
 
@@ -26,6 +28,11 @@ fn read(row: &AnyRow) -> StoreResult<Endpoint> {
         cluster: ClusterId::parse(row.get("cluster_id")).map_err(|e| unreadable("endpoint", e))?,
         address: row.get::<String, _>("address").parse().map_err(|e| unreadable("endpoint", e))?,
         port: u16::try_from(row.get::<i64, _>("port")).map_err(|e| unreadable("endpoint", e))?,
+        public: row
+            .get::<Option<String>, _>("public_address")
+            .map(|address| address.parse())
+            .transpose()
+            .map_err(|e| unreadable("endpoint", e))?,
     })
 }
 
@@ -57,6 +64,12 @@ pub trait Endpoints: Rows {
         }
         Ok(taken)
     }
+    /// Public addresses on a host that other clusters than this one have.
+    async fn taken_public_addresses(&mut self, host: &HostId, cluster: &ClusterId) -> StoreResult<HashSet<SocketAddrV4>> {
+        let query = sqlx::query(TAKEN_PUBLIC).bind(host.as_str()).bind(cluster.as_str());
+        let rows = query.fetch_all(self.connection()).await.map_err(failed("reading used public addresses"))?;
+        rows.iter().map(|row| row.get::<String, _>("public_address").parse().map_err(|e| unreadable("endpoint", e))).collect()
+    }
 }
 impl<R: Rows> Endpoints for R {}
 
@@ -67,6 +80,7 @@ impl UnitOfWork {
             .bind(host.as_str())
             .bind(endpoint.address.to_string())
             .bind(i64::from(endpoint.port))
+            .bind(endpoint.public.map(|address| address.to_string()))
             .execute(self.connection())
             .await
             .map_err(failed("writing an endpoint"))?;

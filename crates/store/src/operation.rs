@@ -63,6 +63,7 @@ statements! {
     RENEW = "UPDATE operation SET lease_until = $3 WHERE id = $1 AND lease_epoch = $2 AND finished_at IS NULL";
     RELEASE = "UPDATE operation SET lease_owner = NULL, lease_until = 0 WHERE host_id = $1 AND lease_owner = $2 AND finished_at IS NULL";
     FREE_LEASES = "UPDATE operation SET lease_owner = NULL, lease_until = 0 WHERE host_id = $1 AND lease_until > 0 AND finished_at IS NULL";
+    BRING_FORWARD = "UPDATE operation SET run_at = $2 WHERE host_id = $1 AND run_at > $2 AND finished_at IS NULL";
     NEXT_DUE = concat!("SELECT min(CASE WHEN lease_until > run_at THEN lease_until ELSE run_at END) AS due FROM operation
         WHERE host_id = $1 AND (run_at > $2 OR lease_until > $2) AND ", claimable!());
     COMMIT_STEP = "UPDATE operation SET step = $3, state = $4, status = $5, outcome = $6, decision = NULL, attempt = $7, failing_since = $8,
@@ -451,6 +452,11 @@ impl UnitOfWork {
     /// Frees every claim on a host's operations: for a process that knows itself to be the only one.
     pub async fn free_leases(&mut self, host: &HostId) -> StoreResult<u64> {
         self.done("freeing leases", sqlx::query(FREE_LEASES).bind(host.as_str())).await
+    }
+
+    /// Lets no operation of a host rest for longer than until then.
+    pub async fn bring_forward(&mut self, host: &HostId, until: Timestamp) -> StoreResult<u64> {
+        self.done("bringing operations forward", sqlx::query(BRING_FORWARD).bind(host.as_str()).bind(until.0)).await
     }
 
     /// Commits what a step leaves behind; `LeaseLost` when another commit or claim came in between. An operation that ends

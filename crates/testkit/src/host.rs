@@ -81,6 +81,9 @@ impl Host for FakeHost {
     async fn volume_room(&self, instance: &InstanceId) -> HostResult<Option<VolumeRoom>> {
         self.call("volume_room", || Ok(self.machine.lock().volumes.get(instance).and_then(|volume| volume.room)))
     }
+    async fn volume_used(&self, instance: &InstanceId) -> HostResult<Option<u64>> {
+        self.call("volume_used", || Ok(self.machine.lock().volumes.contains_key(instance).then_some(64 << 20)))
+    }
     async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()> {
         self.call("set_volume_reserve", || {
             if let Some(volume) = self.machine.lock().volumes.get_mut(instance) {
@@ -215,9 +218,12 @@ impl Host for FakeHost {
                     cause: None,
                 });
             }
-            let elsewhere = parts.endpoints.iter().any(|(cluster, other)| *cluster != wish.cluster && other.listen == wish.listen);
-            if elsewhere || parts.occupied.contains(wish.listen.ip()) {
-                return Ok(EndpointState::AddressInUse);
+            for at in std::iter::once(wish.listen).chain(wish.public) {
+                let others = parts.endpoints.iter().filter(|(cluster, _)| **cluster != wish.cluster);
+                let elsewhere = others.map(|(_, other)| other).any(|other| other.listen == at || other.public == Some(at));
+                if elsewhere || parts.occupied.contains(at.ip()) {
+                    return Ok(EndpointState::AddressInUse(at));
+                }
             }
             let tls = wish.tls.clone().or_else(|| parts.endpoints.get(&wish.cluster).and_then(|before| before.tls.clone()));
             parts.endpoints.insert(wish.cluster.clone(), EndpointWish { tls, ..wish.clone() });

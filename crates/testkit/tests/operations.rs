@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use moorage_domain::cluster::{Cluster, Wish};
 use moorage_domain::engine::EngineName;
+use moorage_domain::instance::Endpoint;
 use moorage_domain::operation::OperationStatus;
+use moorage_domain::public_address::PublicAddresses;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::subnet::default_for;
 use moorage_domain::{ClusterId, HostId, OperationId, SecretId, Timestamp};
@@ -11,13 +13,14 @@ use moorage_durable::harness::{FastClock, Fixture};
 use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
 use moorage_operations::{
-    World, owner, provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, start, stop,
-    synchronize_parameters, synchronize_state, terminate,
+    World, owner, provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, set_public_address,
+    start, stop, synchronize_parameters, synchronize_state, terminate,
 };
 use moorage_secrets::{CertificateAuthority, MasterKey};
 use moorage_store::{Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
 use moorage_testkit::{Failure, FakeEngine, FakeHost, Machine, TestStore, a_cluster, in_fast_time, insert};
 use std::marker::PhantomData;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +38,10 @@ trait Case: Send + Sync + 'static {
     }
     /// What happens to the machine beforehand.
     fn beforehand(_machine: &Machine) {}
+    /// What the host offers to other machines by the time the operation runs, and not before.
+    fn offered() -> Option<PublicAddresses> {
+        None
+    }
 }
 
 struct Bench<C> {
@@ -95,7 +102,11 @@ impl<C: Case> Bench<C> {
     ) -> OperationRow {
         let id = submit::<O>(store, &self.cluster, &request, wish, clock.now()).await;
         let registry = moorage_durable::Registry::new().with(operation);
-        let world = Arc::new(self.world(store));
+        let mut world = self.world(store);
+        if O::KIND != C::Operation::KIND {
+            world.public_addresses = None;
+        }
+        let world = Arc::new(world);
         let settings = Settings::sole(self.host());
         let runner = Runner::start(store.clone(), world, registry, Arc::new(clock), settings).await.expect("a runner");
         let row = loop {
@@ -170,6 +181,7 @@ impl<C: Case> Fixture for Bench<C> {
             master_key: self.master_key.clone(),
             authority: self.authority.clone(),
             subnets: vec![default_for(1)],
+            public_addresses: C::offered(),
             most_connections: 100,
         }
     }
@@ -202,6 +214,9 @@ impl<C: Case> Fixture for Bench<C> {
         let leads = (C::AFTER == Some(ServiceState::Running)).then(|| instance.id.clone());
         assert_eq!(endpoint.primary, leads, "{text}");
         assert!(endpoint.tls.is_some());
+        let row = look.endpoint_of(&self.cluster.id).await.expect("read").expect("there");
+        assert_eq!(row.public, C::offered().map(|offered| SocketAddrV4::new(offered.address, *offered.ports.start())));
+        assert_eq!(endpoint.public, row.public.map(|public| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, public.port())));
     }
     async fn check_cleaned_up(&self, store: &Store) {
         let mut look = store.look().await.expect("a look");
@@ -230,6 +245,11 @@ macro_rules! cases {
     )*};
     (@wish $value:expr) => {
         fn wish() -> Option<Wish> {
+            Some($value)
+        }
+    };
+    (@offered $value:expr) => {
+        fn offered() -> Option<PublicAddresses> {
             Some($value)
         }
     };
@@ -266,6 +286,19 @@ cases! {
         renew_certificate::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
     renew_certificate_while_stopped RenewCertificateWhileStopped: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,
         renew_certificate::Request {}, Some(ServiceState::Stopped), Some(ServiceState::Stopped);
+    provision_with_a_public_address ProvisionOffered: provision::Provision => provision::Provision,
+        provision::Request { verifier: Some(SecretId::from_bits(SECRET)) }, None, Some(ServiceState::Running), offered: offered();
+    set_public_address_ SetPublicAddress: set_public_address::SetPublicAddress => set_public_address::SetPublicAddress,
+        set_public_address::Request {}, Some(ServiceState::Running), Some(ServiceState::Running), offered: offered();
+    set_public_address_while_stopped SetPublicAddressWhileStopped: set_public_address::SetPublicAddress =>
+        set_public_address::SetPublicAddress,
+        set_public_address::Request {}, Some(ServiceState::Stopped), Some(ServiceState::Stopped), offered: offered();
+    withdraw_a_public_address WithdrawPublicAddress: set_public_address::SetPublicAddress => set_public_address::SetPublicAddress,
+        set_public_address::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
+}
+
+fn offered() -> PublicAddresses {
+    PublicAddresses { address: Ipv4Addr::new(192, 0, 2, 10), ports: 20_000..=20_999, listen: Ipv4Addr::UNSPECIFIED }
 }
 
 #[test]
@@ -283,6 +316,23 @@ fn a_renewed_certificate_is_another_one_and_nothing_else_changes() {
         let (before, after) = (before.tls.expect("a certificate"), after.tls.expect("a certificate"));
         assert!(before.certificate != after.certificate && before.key != after.key);
         assert_eq!(bench.machine.inventory(), listening);
+    });
+}
+
+#[test]
+fn a_public_address_that_is_not_offered_any_more_is_withdrawn() {
+    in_fast_time(async {
+        let store = TestStore::open().await;
+        let clock = FastClock::begin();
+        let bench = Bench::<WithdrawPublicAddress>::prepare(store.store(), clock).await;
+        let row = store.store().look().await.expect("a look").endpoint_of(&bench.cluster.id).await.expect("read").expect("there");
+        let public = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 10), 20_000);
+        let had = Write::Endpoint(bench.cluster.host.clone(), Endpoint { public: Some(public), ..row });
+        let mut uow = store.store().begin().await.expect("begun");
+        uow.apply(&had, clock.now()).await.expect("written");
+        uow.commit().await.expect("committed");
+        bench.run(store.store(), clock, set_public_address::SetPublicAddress, set_public_address::Request {}, None).await;
+        bench.check_succeeded(store.store()).await;
     });
 }
 

@@ -6,7 +6,7 @@ use moorage_domain::cluster::MaintenanceWindow;
 use moorage_domain::{SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
 use moorage_operations::{
-    provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, start, stop,
+    provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, set_public_address, start, stop,
     synchronize_parameters, synchronize_state, terminate,
 };
 
@@ -18,6 +18,7 @@ fn operations_are_stored_as_older_builds_stored_them() {
             &provision::Request { verifier: Some(SecretId::from_bits(1)) },
             &provision::State {
                 unusable: vec!["127.64.0.10".parse().expect("an address")],
+                unusable_public_ports: vec![20_000],
                 volume_asked_at: Some(Timestamp(1)),
                 started_at: Some(Timestamp(2)),
             },
@@ -51,6 +52,10 @@ fn operations_are_stored_as_older_builds_stored_them() {
             &set_owner_password::State {},
         ),
         wire_format::<renew_certificate::RenewCertificate>(&renew_certificate::Request {}, &renew_certificate::State {}),
+        wire_format::<set_public_address::SetPublicAddress>(
+            &set_public_address::Request {},
+            &set_public_address::State { unusable: vec![20_000] },
+        ),
     ]
     .join("\n");
     let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire_format.txt");

@@ -1,12 +1,12 @@
 //! Certificates of endpoints: one that ends soon, or was lost, gets `cluster.renew-certificate`.
 
 use crate::{Watch, now};
+use moorage_domain::Timestamp;
 use moorage_domain::cluster::{Cluster, Wish};
+use moorage_domain::instance::Endpoint;
 use moorage_domain::service_state::ServiceState;
-use moorage_domain::{OperationId, Timestamp};
-use moorage_durable::Operation;
 use moorage_operations::renew_certificate::{RenewCertificate, Request};
-use moorage_store::{Clusters, Endpoints, NewOperation, StoreError, Submitted};
+use moorage_store::{Clusters, Endpoints, StoreError};
 use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -28,7 +28,7 @@ pub(crate) async fn run(watch: Watch) {
 /// Looks at every certificate of this host. False when one could not be looked at or has to wait for its renewal.
 async fn look(watch: &Watch) -> Result<bool, StoreError> {
     let mut well = true;
-    for cluster in with_endpoint(watch).await? {
+    for (cluster, _) in with_endpoint(watch).await? {
         let certificate = match watch.world.host.endpoint_certificate(&cluster.id).await {
             Ok(certificate) => certificate,
             Err(error) => {
@@ -55,13 +55,13 @@ fn renew(expiry: Option<Timestamp>, now: Timestamp) -> bool {
 }
 
 /// Clusters of this host that have an endpoint, unless they are being made or ended.
-async fn with_endpoint(watch: &Watch) -> Result<Vec<Cluster>, StoreError> {
+pub(crate) async fn with_endpoint(watch: &Watch) -> Result<Vec<(Cluster, Endpoint)>, StoreError> {
     let mut look = watch.world.store.look().await?;
     let mut found = Vec::new();
     for cluster in look.clusters_of_host(watch.world.host.id()).await? {
         let lasting = cluster.wish != Wish::Gone && cluster.state != ServiceState::Creating;
-        if lasting && look.endpoint_of(&cluster.id).await?.is_some() {
-            found.push(cluster);
+        if lasting && let Some(endpoint) = look.endpoint_of(&cluster.id).await? {
+            found.push((cluster, endpoint));
         }
     }
     Ok(found)
@@ -72,18 +72,13 @@ async fn submit(watch: &Watch, cluster: &Cluster, expiry: Option<Timestamp>) -> 
     if cluster.operation.is_some() {
         return Ok(false);
     }
-    let id = OperationId::from_bits(uuid::Uuid::now_v7().as_u128());
-    let new = NewOperation::new(&id, RenewCertificate::KIND, cluster, &Request {}, "moorage", now());
-    let mut uow = watch.world.store.begin().await?;
-    let Submitted::Started = uow.submit(&new).await? else { return Ok(false) };
-    uow.commit().await?;
+    let Some(id) = watch.submit::<RenewCertificate>(cluster, &Request {}).await? else { return Ok(false) };
     match expiry.map(Timestamp::rfc3339) {
         Some(ends) => {
             tracing::info!(cluster = %cluster.id, operation = %id, ends, "the certificate of an endpoint ends soon and is renewed");
         }
         None => tracing::warn!(cluster = %cluster.id, operation = %id, "the certificate of an endpoint was lost and is issued anew"),
     }
-    (watch.wake)();
     Ok(true)
 }
 

@@ -1,15 +1,14 @@
 //! Wish against world: a cluster that should serve, has no process or an endpoint that leads nowhere, and that no operation
 //! holds, gets `cluster.recover`.
 
-use crate::{Watch, now};
+use crate::Watch;
 use futures::StreamExt;
+use moorage_domain::ClusterId;
 use moorage_domain::cluster::{Cluster, Wish};
 use moorage_domain::instance::ProcessState;
-use moorage_domain::{ClusterId, OperationId};
-use moorage_durable::Operation;
 use moorage_host::Change;
 use moorage_operations::recover;
-use moorage_store::{Clusters, Instances, NewOperation, StoreError, Submitted};
+use moorage_store::{Clusters, Instances, StoreError};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -92,14 +91,8 @@ async fn idle(watch: &Watch) -> Result<Vec<(Cluster, bool)>, StoreError> {
 }
 
 async fn submit(watch: &Watch, cluster: &Cluster) -> Result<(), StoreError> {
-    let id = OperationId::from_bits(uuid::Uuid::now_v7().as_u128());
-    let request = recover::Request {};
-    let new = NewOperation::new(&id, recover::Recover::KIND, cluster, &request, "moorage", now());
-    let mut uow = watch.world.store.begin().await?;
-    if let Submitted::Started = uow.submit(&new).await? {
-        uow.commit().await?;
+    if let Some(id) = watch.submit::<recover::Recover>(cluster, &recover::Request {}).await? {
         tracing::warn!(cluster = %cluster.id, operation = %id, "a cluster that should serve does not and is brought back");
-        (watch.wake)();
     }
     Ok(())
 }

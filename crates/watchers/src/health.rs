@@ -1,5 +1,6 @@
 //! What instances are doing: the process at once, by the host's nudge; the engine by probes (decisions 9).
 
+use crate::volume_rooms::{self, Due, Ticks, VolumeRooms};
 use crate::{Watch, now};
 use futures::StreamExt;
 use moorage_domain::cluster::{Cluster, Wish};
@@ -14,8 +15,6 @@ use std::time::Duration;
 
 /// How often every engine is asked whether it answers.
 const PERIOD: Duration = Duration::from_secs(3);
-/// Every which time volumes are measured too; full ones are at every time.
-const MEASURE_EVERY: u32 = 3;
 /// How long an answer may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Probes under way at one time.
@@ -29,7 +28,8 @@ pub(crate) async fn run(watch: Watch) {
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut probed = Probed::new();
-    let mut ticks = 0_u32;
+    let mut ticks = Ticks::default();
+    let rooms = VolumeRooms::default();
     loop {
         let only = tokio::select! {
             change = changes.next() => match change {
@@ -39,9 +39,8 @@ pub(crate) async fn run(watch: Watch) {
             },
             _ = tick.tick() => None,
         };
-        let measure = only.is_none() && ticks.is_multiple_of(MEASURE_EVERY);
-        ticks = ticks.wrapping_add(u32::from(only.is_none()));
-        if let Err(error) = watch.look("health", PERIOD, look(&watch, only.as_ref(), &mut probed, measure)).await {
+        let due = if only.is_none() { ticks.next() } else { Due::default() };
+        if let Err(error) = watch.look("health", PERIOD, look(&watch, only.as_ref(), &mut probed, due, &rooms)).await {
             tracing::warn!(%error, "instances could not be observed");
         }
     }
@@ -62,11 +61,11 @@ pub(crate) async fn look_at_processes(watch: &Watch) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn look(watch: &Watch, only: Option<&InstanceId>, probed: &mut Probed, measure: bool) -> Result<(), StoreError> {
+async fn look(watch: &Watch, only: Option<&InstanceId>, probed: &mut Probed, due: Due, rooms: &VolumeRooms) -> Result<(), StoreError> {
     let pairs = observed_here(watch, only).await?;
     let seen = futures::stream::iter(pairs.into_iter().map(|(cluster, instance)| {
         let last = probed.get(&instance.id).copied();
-        async move { observe(watch, cluster, instance, last, measure).await }
+        async move { observe(watch, cluster, instance, last, due, rooms).await }
     }))
     .buffer_unordered(AT_ONCE)
     .collect::<Vec<_>>()
@@ -107,7 +106,8 @@ async fn observe(
     cluster: Cluster,
     instance: Instance,
     last: Option<Timestamp>,
-    measure: bool,
+    due: Due,
+    rooms: &VolumeRooms,
 ) -> (Cluster, Instance, Observed) {
     let world = &watch.world;
     let mut observed = instance.observed.clone();
@@ -118,8 +118,11 @@ async fn observe(
             return (cluster, instance, observed);
         }
     }
-    if measure || observed.volume_full {
-        look_at_volume(watch, &instance.id, &mut observed).await;
+    if due.room || observed.volume_full {
+        rooms.look(watch, &instance.id, &mut observed).await;
+    }
+    if due.size {
+        volume_rooms::measure(watch, &instance.id, &mut observed).await;
     }
     let ProcessState::Running { incarnation, .. } = observed.process else {
         observed.answering = false;
@@ -157,29 +160,6 @@ async fn observe(
         }
     }
     (cluster, instance, observed)
-}
-
-/// Measures the volume. One that is full gets its reserve, without which engines can neither recover nor delete; once there is
-/// room again, it is taken back for the next time.
-async fn look_at_volume(watch: &Watch, instance: &InstanceId, observed: &mut Observed) {
-    let host = &watch.world.host;
-    let looked = async {
-        let full = host.volume_room(instance).await?.is_some_and(|room| room.is_full(observed.volume_full));
-        // Given again at every look: a host that was started anew takes it back.
-        if full || observed.volume_full {
-            host.set_volume_reserve(instance, full).await?;
-        }
-        Ok::<_, moorage_host::HostError>(full)
-    };
-    match looked.await {
-        Ok(full) => {
-            if full && !observed.volume_full {
-                tracing::warn!(%instance, "a volume is full; its engine got the reserve, so that its tenant can delete");
-            }
-            observed.volume_full = full;
-        }
-        Err(error) => tracing::warn!(%instance, %error, "a volume could not be measured"),
-    }
 }
 
 /// Counts incarnations that were not asked for and keeps the reason of the last.

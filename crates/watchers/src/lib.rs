@@ -9,10 +9,15 @@ mod health;
 mod leftovers;
 mod logs;
 mod manifests;
+mod public_addresses;
 mod spares;
+mod volume_rooms;
 
-use moorage_domain::Timestamp;
+use moorage_domain::cluster::Cluster;
+use moorage_domain::{OperationId, Timestamp};
+use moorage_durable::{Clock, Operation, SteadyClock};
 use moorage_operations::{WatcherBoard, World};
+use moorage_store::{NewOperation, StoreError, Submitted};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -44,6 +49,17 @@ impl Watch {
         self.board.note(name, period, began_at, begun.elapsed(), looked.as_ref().err().map(ToString::to_string));
         looked
     }
+
+    /// Submits an operation of a cluster; none where another one holds it. Begins when the runner is woken.
+    async fn submit<O: Operation>(&self, cluster: &Cluster, request: &O::Request) -> Result<Option<OperationId>, StoreError> {
+        let id = OperationId::from_bits(uuid::Uuid::now_v7().as_u128());
+        let new = NewOperation::new(&id, O::KIND, cluster, request, "moorage", now());
+        let mut uow = self.world.store.begin().await?;
+        let Submitted::Started = uow.submit(&new).await? else { return Ok(None) };
+        uow.commit().await?;
+        (self.wake)();
+        Ok(Some(id))
+    }
 }
 
 /// Looks once at everything that should run here and begins what has to be done about it, before anybody is told how things are:
@@ -65,6 +81,7 @@ pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(until(stopping.clone(), logs::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), actions::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), manifests::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), public_addresses::run(watch.clone())));
     tasks.spawn(until(stopping, leftovers::run(watch)));
     tasks
 }
@@ -77,6 +94,5 @@ async fn until(mut stopping: watch::Receiver<bool>, work: impl Future<Output = (
 }
 
 fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    SteadyClock.now()
 }

@@ -97,6 +97,25 @@ pub fn run(target: &Target, password: &str, clients: u32, seconds: u64) -> Resul
     Ok(Figures { per_second, microseconds })
 }
 
+/// Runs so many point selects a second for some seconds; the 99th percentile of how long they took, in milliseconds, waiting for
+/// their turn included. PostgreSQL only.
+pub fn paced_p99(target: &Target, password: &str, clients: u32, rate: u32, seconds: u64, scratch: &Path) -> Result<f64> {
+    let prefix = scratch.join("paced");
+    let mut command = target.pgbench(password);
+    command.args(["-n", "-S", "-M", "prepared", "-j", "1", "-c", &clients.to_string(), "-T", &seconds.to_string()]);
+    command.args(["-R", &rate.to_string(), "-l", "--log-prefix"]).arg(&prefix);
+    text(command.output()?)?;
+    let mut times = Vec::new();
+    for entry in std::fs::read_dir(scratch)?.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("paced")) {
+        // A line per query: client, number, microseconds, and more that does not matter here.
+        let log = std::fs::read_to_string(entry.path())?;
+        times.extend(log.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<f64>().ok()));
+        std::fs::remove_file(entry.path())?;
+    }
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() * 99 / 100).map(|microseconds| microseconds / 1e3).context("no query was made")
+}
+
 /// Opens connections to a MariaDB that are logged in and say one thing a second between all of them; they end when the process does.
 pub fn idle(target: &Target, password: &str, connections: usize) -> Result<Child> {
     let mut command = target.sysbench(password);

@@ -6,6 +6,7 @@ mod footprint;
 mod gateway;
 mod haproxy;
 mod installation;
+mod limits;
 mod load;
 mod provision;
 mod report;
@@ -72,6 +73,21 @@ pub enum Bench {
         #[arg(long, default_value = "/var/tmp")]
         directory: PathBuf,
     },
+    /// What a neighbour feels of a cluster that eats memory, and how clusters share processors
+    Limits {
+        /// Rounds.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Seconds that each thing is measured for in a round.
+        #[arg(long, default_value_t = 8)]
+        seconds: u64,
+        /// The program to measure.
+        #[arg(long, default_value = "target/release/moorage")]
+        program: PathBuf,
+        /// Where data goes while it is measured: a directory that every account may pass through.
+        #[arg(long, default_value = "/var/tmp")]
+        directory: PathBuf,
+    },
 }
 
 /// Runs one.
@@ -80,6 +96,7 @@ pub fn run(bench: Bench) -> Result<ExitCode> {
         Bench::Provision { rounds, program, directory } => provision::run(rounds, &program.canonicalize()?, &directory),
         Bench::Api { rounds, seconds, program, directory } => api::run(rounds, seconds, &program.canonicalize()?, &directory),
         Bench::Footprint { rest, program, directory } => footprint::run(rest, &program.canonicalize()?, &directory),
+        Bench::Limits { rounds, seconds, program, directory } => limits::run(rounds, seconds, &program.canonicalize()?, &directory),
         Bench::Gateway { rounds, seconds, program, directory } => gateway::run(rounds, seconds, &program.canonicalize()?, &directory),
     }
 }

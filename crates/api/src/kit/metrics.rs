@@ -76,6 +76,9 @@ fn render(metrics: &Metrics, process: Option<(i64, f64)>) -> String {
     let wanted = Family::<OfCluster, Gauge>::default();
     let state = Family::<InState, Gauge>::default();
     let restarts = Family::<OfCluster, Counter>::default();
+    let used = Family::<OfCluster, Gauge>::default();
+    let size = Family::<OfCluster, Gauge>::default();
+    let full = Family::<OfCluster, Gauge>::default();
     let connections = Family::<OfCluster, Gauge>::default();
     let refused = Family::<OfCluster, Counter>::default();
     for figures in &metrics.clusters {
@@ -91,6 +94,11 @@ fn render(metrics: &Metrics, process: Option<(i64, f64)>) -> String {
         wanted.get_or_create(&labels).set(figures.wanted.into());
         state.get_or_create(&InState { cluster: row.id.to_string(), state: row.state.as_str() }).set(1);
         restarts.get_or_create(&labels).inc_by(figures.restarts.into());
+        if let Some(bytes) = figures.volume_used_bytes {
+            used.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        size.get_or_create(&labels).set(i64::from(row.spec.data_size_gb()) << 30);
+        full.get_or_create(&labels).set(figures.volume_full.into());
         if let Some(traffic) = figures.traffic {
             connections.get_or_create(&labels).set(traffic.connections.into());
             refused.get_or_create(&labels).inc_by(traffic.refused);
@@ -100,6 +108,9 @@ fn render(metrics: &Metrics, process: Option<(i64, f64)>) -> String {
     registry.register("cluster_wanted", "Whether the cluster is meant to serve", wanted);
     registry.register("cluster_state", "The state users see", state);
     registry.register("cluster_engine_restarts", "Restarts of the engine that nobody asked for", restarts);
+    registry.register_with_unit("cluster_volume_used", "What its data takes on disk, looked at every minute", Unit::Bytes, used);
+    registry.register_with_unit("cluster_volume_size", "The size of its data volume as wished", Unit::Bytes, size);
+    registry.register("cluster_volume_full", "Whether its volume has reached its ceiling", full);
     registry.register("cluster_connections", "Open connections of users", connections);
     registry.register("cluster_refused_connections", "Connections refused because of the allow-list", refused);
     let operations = Family::<WithStatus, Gauge>::default();

@@ -66,7 +66,7 @@ fn made(mut view: ClusterView) -> ClusterView {
         observed_at: None,
     };
     view.instances = vec![(row, view.cluster.state)];
-    view.endpoint = Some(Endpoint { cluster: id, address: "127.64.0.10".parse().expect("an address"), port: 2866 });
+    view.endpoint = Some(Endpoint { cluster: id, address: "127.64.0.10".parse().expect("an address"), port: 2866, public: None });
     view
 }
 

@@ -15,7 +15,7 @@ use moorage_domain::engine::EngineName;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::tenant::Role;
 use moorage_domain::{HostId, ProjectId, Timestamp, TokenId, UserId};
-use moorage_durable::{Runner, Settings, SystemClock};
+use moorage_durable::{Runner, Settings, SteadyClock};
 use moorage_engine::Engine;
 use moorage_host::Host;
 use moorage_operations::World as Operations;
@@ -67,7 +67,7 @@ impl ControlPlane {
         let master_key = Arc::new(MasterKey::generate().expect("randomness"));
         let authority = Arc::new(CertificateAuthority::create("test", now()).expect("an authority"));
         let host_id = HostId::from_bits(7);
-        let machine = Machine::new(Arc::new(SystemClock));
+        let machine = Machine::new(Arc::new(SteadyClock));
         let host: Arc<dyn Host> = Arc::new(FakeHost::new(host_id.clone(), machine.clone()));
         let engine = |name| Arc::new(FakeEngine::new(name, machine.clone())) as Arc<dyn Engine>;
         let engines: Vec<Arc<dyn Engine>> = EngineName::ALL.into_iter().map(engine).collect();
@@ -80,6 +80,7 @@ impl ControlPlane {
             master_key: master_key.clone(),
             authority: authority.clone(),
             subnets: subnets.clone(),
+            public_addresses: None,
             most_connections: 100,
         });
         let wake: Arc<Mutex<Option<Waker>>> = Arc::default();
@@ -118,7 +119,7 @@ impl ControlPlane {
         if self.runner.is_some() {
             return;
         }
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(SteadyClock);
         let settings = Settings::sole(self.host.clone());
         let runner = Runner::start(self.store.store().clone(), self.operations.clone(), moorage_operations::all(), clock, settings).await;
         let runner = runner.expect("a runner");

@@ -2,5 +2,7 @@
 
 pub mod admission;
 pub mod health;
+pub mod protection;
+pub mod reserve;
 pub mod restart;
 pub mod status;

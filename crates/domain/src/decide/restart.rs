@@ -8,6 +8,9 @@ pub const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 /// Deaths in a row after which the engine is left dead, visibly.
 pub const MOST_IN_A_ROW: u32 = 6;
 
+/// The longest wait before a restart.
+pub const LONGEST_WAIT: Duration = Duration::from_millis(200 << (MOST_IN_A_ROW - 2));
+
 /// What to do about a death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterDeath {
@@ -51,6 +54,7 @@ mod tests {
         }
         assert_eq!(waits.len() as u32, MOST_IN_A_ROW - 1);
         assert!(waits.windows(2).all(|w| w[1] == w[0] * 2));
+        assert_eq!(waits.last(), Some(&LONGEST_WAIT));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::toy::World;
 use async_trait::async_trait;
 use moorage_domain::OperationId;
-use moorage_durable::{Clock, Context, Next, OnCancel, Operation, Registry, Runner, Settings, StepError, SystemClock, steps};
+use moorage_durable::{Clock, Context, Next, OnCancel, Operation, Registry, Runner, Settings, SteadyClock, StepError, steps};
 use moorage_store::{NewOperation, Operations, Store};
 use moorage_testkit::{a_cluster, insert};
 use std::sync::Arc;
@@ -56,7 +56,7 @@ async fn submit(store: &Store, number: u32, bits: u128) {
     let (id, cluster) = (OperationId::from_bits(bits), a_cluster(number));
     let mut uow = store.begin().await.expect("a unit of work");
     let request = serde_json::Value::Null;
-    uow.submit(&NewOperation::new(&id, SixSteps::KIND, &cluster, &request, "somebody", SystemClock.now())).await.expect("a submission");
+    uow.submit(&NewOperation::new(&id, SixSteps::KIND, &cluster, &request, "somebody", SteadyClock.now())).await.expect("a submission");
     uow.commit().await.expect("a commit");
 }
 
@@ -72,7 +72,7 @@ async fn an_operation_of_six_steps_takes_six_commits() {
     let registry = Registry::new().with(SixSteps(sender));
     let settings = Settings::sole(a_cluster(1).host);
     let runner =
-        Runner::start(store.clone(), Arc::new(World::default()), registry, Arc::new(SystemClock), settings).await.expect("a runner");
+        Runner::start(store.clone(), Arc::new(World::default()), registry, Arc::new(SteadyClock), settings).await.expect("a runner");
     let (mut submits, mut firsts, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..20 {
         let began = Instant::now();

@@ -131,6 +131,8 @@ pub fn endpoint_file(engine: EngineName, listen: SocketAddr, socket: &Path) -> E
         cluster: fresh_cluster(),
         engine,
         listen,
+        interface: None,
+        public: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         tls: None,
         tls_required: false,

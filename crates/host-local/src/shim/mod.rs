@@ -178,7 +178,10 @@ impl Shim {
         }
         match self.status.state.clone() {
             ProcessState::Running { .. } => self.after_the_end(None)?,
-            ProcessState::BackingOff { until, .. } => self.phase = Phase::Waiting(Instant::now() + until.since(now())),
+            ProcessState::BackingOff { until, .. } => {
+                // A clock that was moved back must not make this longer.
+                self.phase = Phase::Waiting(Instant::now() + until.since(now()).min(restart::LONGEST_WAIT));
+            }
             _ => {}
         }
         Ok(())

@@ -248,6 +248,15 @@ pub(crate) fn room(machine: &Machine, instance: &InstanceId) -> HostResult<Optio
     Ok(found.map(|(size_bytes, free_bytes)| VolumeRoom { size_bytes, free_bytes }))
 }
 
+/// What an instance's volume takes on disk, in bytes; none where nothing is there.
+pub(crate) fn used(machine: &Machine, instance: &InstanceId) -> HostResult<Option<u64>> {
+    let volume = machine.place(instance).volume;
+    if !is_ready(machine, instance)? {
+        return Ok(None);
+    }
+    files::used(&volume).doing("measure a volume").map(Some)
+}
+
 /// Takes a spare for the instance and gives it to its account; none when no spare waits. `waited`: it was made for this
 /// instance or its like, so nobody can say a spare had been waiting. A crash anywhere leaves something that the next call completes: the mark that says "ready" is written last.
 fn take(machine: &Machine, wish: &VolumeWish, waited: bool) -> HostResult<Option<bool>> {

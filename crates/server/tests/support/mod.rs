@@ -69,6 +69,14 @@ impl Installation {
         installation
     }
 
+    /// One whose processes have these variables in their environment.
+    pub fn start_with_environment(environment: &[(&'static str, String)]) -> Self {
+        let mut installation = Self::prepare_in(&Self::new_directory());
+        installation.environment.extend_from_slice(environment);
+        installation.serve();
+        installation
+    }
+
     /// One whose server, engines and gateway all run under an ordinary account. The program has to be where that account can get.
     pub fn start_as(uid: u32, program: &Path) -> Self {
         let mut installation = Self::prepare_in(&Self::new_directory());

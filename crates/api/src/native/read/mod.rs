@@ -8,6 +8,7 @@ use super::ids;
 use moorage_app::{Abilities, Accepted, ClusterView, EngineVersionView, ParameterGroup, Traffic, WatcherStatus};
 use moorage_domain::HostId;
 use moorage_domain::cluster::VolumeSpec;
+use moorage_domain::decide::protection::why_unprotected;
 use moorage_domain::operation::{OperationEvent, OperationView};
 use moorage_domain::parameter::{AppliedParameters, Parameter};
 use moorage_domain::problem::Problem;
@@ -51,14 +52,20 @@ pub(crate) struct Cluster {
     state_reason: Option<String>,
     address: Option<String>,
     port: u16,
+    /// Address and port by which other machines reach it; none where its host offers none.
+    public_address: Option<String>,
     database: String,
     owner: String,
     server_type: String,
     size_gb: u32,
+    /// What its data takes on disk, in bytes; looked at every minute while it runs.
+    used_bytes: Option<u64>,
     timezone: String,
     allow: Vec<String>,
     /// Said plainly until there are backups (decisions 20).
     protection: &'static str,
+    /// Why it is or is not protected, in a sentence.
+    protection_reason: String,
     deletion_protection: bool,
     limits: Limits,
     isolation: Isolation,
@@ -130,13 +137,16 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
         state_reason: row.state_reason.clone(),
         address: address.clone(),
         port: spec.port,
+        public_address: view.endpoint.as_ref().and_then(|endpoint| endpoint.public).map(|address| address.to_string()),
         database: spec.database.name.clone(),
         owner: spec.database.owner.clone(),
         server_type: spec.server_type().to_owned(),
         size_gb: spec.data_size_gb(),
+        used_bytes: view.instances.iter().find_map(|(instance, _)| instance.observed.volume_used_bytes),
         timezone: spec.timezone.clone(),
         allow: spec.allow_list.clone(),
         protection: "none yet",
+        protection_reason: why_unprotected(spec.backup.as_ref()),
         deletion_protection: spec.deletion_protection,
         limits: Limits {
             cpu: limit(size.as_ref().map(|size| size.cpu), "vCPU", abilities.limits_enforced),
@@ -456,6 +466,9 @@ pub(crate) struct VolumeBody {
     role: String,
     volume_type: String,
     size_gb: u32,
+    /// What the data of the cluster takes on disk, in bytes, looked at every minute while it runs; none for a volume that holds no
+    /// data, and before the first look.
+    used_bytes: Option<u64>,
     /// Whether the size binds: a volume for the operating system is book-keeping.
     enforced: bool,
     driver: String,
@@ -463,6 +476,7 @@ pub(crate) struct VolumeBody {
 
 /// The volumes of a cluster.
 pub(crate) fn volumes(view: &ClusterView, abilities: &Abilities) -> Vec<VolumeBody> {
+    let used = view.instances.iter().find_map(|(instance, _)| instance.observed.volume_used_bytes);
     let body = |volume: &VolumeSpec| VolumeBody {
         id: volume.id.to_string(),
         cluster: view.cluster.id.to_string(),
@@ -470,6 +484,7 @@ pub(crate) fn volumes(view: &ClusterView, abilities: &Abilities) -> Vec<VolumeBo
         role: volume.role.clone(),
         volume_type: volume.volume_type.clone(),
         size_gb: volume.size_gb,
+        used_bytes: used.filter(|_| volume.role == "DATA"),
         enforced: abilities.volume_size_enforced && volume.role != "OS",
         driver: abilities.volume_driver.clone(),
     };
@@ -484,6 +499,8 @@ pub(crate) struct EndpointBody {
     engine: &'static str,
     address: String,
     port: u16,
+    /// Address and port by which other machines reach it; none where its host offers none.
+    public_address: Option<String>,
     allow: Vec<String>,
     /// Open connections; none where this server's gateway does not know.
     connections: Option<u32>,
@@ -499,6 +516,7 @@ pub(crate) fn endpoints(view: &ClusterView, traffic: Option<&Traffic>) -> Vec<En
         engine: view.cluster.engine.as_str(),
         address: endpoint.address.to_string(),
         port: endpoint.port,
+        public_address: endpoint.public.map(|address| address.to_string()),
         allow: view.cluster.spec.allow_list.clone(),
         connections: traffic.map(|traffic| traffic.connections),
         refused: traffic.map(|traffic| traffic.refused),

@@ -1,0 +1,155 @@
+//! Addresses on real interfaces: an endpoint's address is put on the interface of its subnet as a single one (/32), which is
+//! how it is known as ours, and goes when the endpoint goes. After a reboot, or after somebody reset the interface, it is put
+//! there again.
+
+use crate::endpoints;
+use crate::machine::Machine;
+use crate::problems::{Doing, blocking};
+use futures::TryStreamExt;
+use moorage_domain::{Problem, ProblemCode};
+use moorage_host::{HostError, HostResult};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::{Handle, new_connection};
+use rustix::io::Errno;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+
+/// How often addresses are put back that somebody took away.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const SINGLE: u8 = 32;
+
+/// A conversation with the kernel about its network; ends with this value.
+struct Kernel {
+    handle: Handle,
+    conversation: AbortHandle,
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.conversation.abort();
+    }
+}
+
+impl Kernel {
+    fn open() -> HostResult<Self> {
+        let (connection, handle, _) = new_connection().doing("ask the kernel about its network")?;
+        Ok(Self { handle, conversation: tokio::spawn(connection).abort_handle() })
+    }
+
+    /// Everywhere this machine has the address.
+    async fn find(&self, address: Ipv4Addr) -> Result<Vec<AddressMessage>, rtnetlink::Error> {
+        let all = self.handle.address().get().execute();
+        all.try_filter(|found| std::future::ready(local(found) == Some(IpAddr::V4(address)))).try_collect().await
+    }
+
+    async fn index_of(&self, interface: &str) -> Result<Option<u32>, rtnetlink::Error> {
+        let mut found = self.handle.link().get().match_name(interface.to_owned()).execute();
+        match found.try_next().await {
+            Ok(link) => Ok(link.map(|link| link.header.index)),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -Errno::NODEV.raw_os_error() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The machine's own end of an address.
+fn local(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    });
+    local.or(address)
+}
+
+/// Whether an interface carries an address by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// It does, and did not before.
+    Added,
+    /// It did already.
+    Already,
+    /// This machine has the address for something else.
+    Foreign,
+}
+
+/// Makes sure that an interface carries an address.
+pub(crate) async fn ensure(interface: &str, address: Ipv4Addr) -> HostResult<Carried> {
+    let kernel = Kernel::open()?;
+    let failed = |error| failed(interface, address, error);
+    let Some(index) = kernel.index_of(interface).await.map_err(failed)? else { return Err(no_interface(interface)) };
+    let found = kernel.find(address).await.map_err(failed)?;
+    if found.is_empty() {
+        kernel.handle.address().add(index, IpAddr::V4(address), SINGLE).execute().await.map_err(failed)?;
+        return Ok(Carried::Added);
+    }
+    let ours = found.iter().any(|found| found.header.index == index && found.header.prefix_len == SINGLE);
+    Ok(if ours { Carried::Already } else { Carried::Foreign })
+}
+
+/// Makes sure that an interface does not carry an address of ours.
+pub(crate) async fn ensure_absent(interface: &str, address: Ipv4Addr) -> HostResult<()> {
+    let kernel = Kernel::open()?;
+    let failed = |error| failed(interface, address, error);
+    // Who is gone carries nothing.
+    let Some(index) = kernel.index_of(interface).await.map_err(failed)? else { return Ok(()) };
+    for found in kernel.find(address).await.map_err(failed)? {
+        if found.header.index == index && found.header.prefix_len == SINGLE {
+            kernel.handle.address().del(found).execute().await.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the addresses of all endpoints here off their interfaces.
+pub(crate) async fn take_away_all(machine: &Arc<Machine>) -> HostResult<()> {
+    let reading = Arc::clone(machine);
+    for (_, interface, address) in blocking(move || endpoints::carried(&reading)).await? {
+        ensure_absent(&interface, address).await?;
+    }
+    Ok(())
+}
+
+/// For ever: puts addresses back that should be there.
+pub(crate) async fn keep(machine: Arc<Machine>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let reading = Arc::clone(&machine);
+        let carried = match blocking(move || endpoints::carried(&reading)).await {
+            Ok(carried) => carried,
+            Err(error) => {
+                tracing::warn!(%error, "the addresses of endpoints could not be looked at");
+                continue;
+            }
+        };
+        for (cluster, interface, address) in carried {
+            match ensure(&interface, address).await {
+                Ok(Carried::Added) => tracing::warn!(%cluster, interface, %address, "the address of an endpoint was gone and is put back"),
+                Ok(Carried::Already) => {}
+                Ok(Carried::Foreign) => tracing::warn!(%cluster, interface, %address, "the address of an endpoint is in other use here"),
+                Err(error) => tracing::warn!(%cluster, interface, %address, %error, "the address of an endpoint is missing"),
+            }
+        }
+    }
+}
+
+fn no_interface(interface: &str) -> HostError {
+    Problem::new(ProblemCode::HostFailed, format!("There is no interface '{interface}' on this machine."))
+        .hint("Correct `interface` of the subnet in the configuration, or bring the interface up; then try again.")
+        .into()
+}
+
+fn failed(interface: &str, address: Ipv4Addr, error: rtnetlink::Error) -> HostError {
+    let forbidden = matches!(&error, rtnetlink::Error::NetlinkError(error) if error.raw_code() == -Errno::PERM.raw_os_error());
+    let problem = Problem::new(ProblemCode::HostFailed, format!("The interface '{interface}' could not be given the address {address}."));
+    let problem = match forbidden {
+        true => problem.hint("Run the server as root, or use a subnet in 127.0.0.0/8, which needs no right to change interfaces."),
+        false => problem.detail(error.to_string()),
+    };
+    HostError { problem, passing: false, cause: Some(Box::new(error)) }
+}

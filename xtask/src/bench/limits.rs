@@ -1,0 +1,162 @@
+//! `make bench-limits`: what a neighbour feels of a cluster that eats memory, and how clusters share processors.
+
+use super::engines::Engine;
+use super::installation::{Cluster, Installation, PASSWORD};
+use super::load::{self, Target, Way};
+use super::report::{Report, middle, middle_ratio};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// The smallest type: one processor, one GiB.
+const SMALLEST: &str = "db1v1m1";
+/// Queries a second that the neighbour answers: a database that is used and not worn out.
+const RATE: u32 = 500;
+const CLIENTS: u32 = 4;
+/// Clusters that share the processors.
+const SHARING: usize = 3;
+
+const EAT: &str = "SELECT length(array_agg(repeat('x', 1000) || n)::text) FROM generate_series(1, 5000000) n";
+const BURN: &str = "SELECT count(*) FROM generate_series(1, 1000000000) a, generate_series(1, 1000) b";
+
+/// Measures and prints; the figures go to `target/bench/limits.json`.
+pub fn run(rounds: usize, seconds: u64, program: &Path, under: &Path) -> Result<ExitCode> {
+    let scratch = under.join(format!("moorage-bench-hand-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch)?;
+    let measured = measure(rounds, seconds, program, under, &scratch);
+    drop(std::fs::remove_dir_all(&scratch));
+    let (quiet, beside, killed, alone, shared) = measured?;
+
+    let processors = std::thread::available_parallelism()?.get() as f64;
+    let heading =
+        format!("Limits of clusters of one vCPU and one GiB, PostgreSQL, {rounds} alternations of {seconds} s, {processors} processors");
+    let mut report = Report::new("limits", &heading);
+    report.section(&format!("a neighbour with {RATE} point selects a second, in ms"));
+    report.row("99th percentile by itself", &format!("{:.2}", middle(&quiet)));
+    report.row("99th percentile beside a query that eats memory again and again", &format!("{:.2}", middle(&beside)));
+    report.at_most("how much more", middle_ratio(&beside, &quiet), 2.0, "");
+    report.at_least("queries that ate too much and were killed, in each round", killed / rounds as f64, 1.0, "");
+    report.section("processors");
+    report.at_most("used by one cluster that wants more than one vCPU", middle(&alone), 1.05, "");
+    let fair = (processors / SHARING as f64).min(1.0);
+    for (number, used) in shared.iter().enumerate() {
+        let share = middle(used) / fair;
+        report.at_least(&format!("cluster {} of {SHARING}, of its fair share of {fair:.2}", number + 1), share, 0.9, "");
+        report.keep(&format!("processors used by cluster {} of {SHARING}", number + 1), used);
+    }
+    report.keep("99th percentile by itself, ms", &quiet);
+    report.keep("99th percentile beside a query that eats memory, ms", &beside);
+    report.keep("processors used by one cluster", &alone);
+    report.finish()
+}
+
+type Measured = (Vec<f64>, Vec<f64>, f64, Vec<f64>, Vec<Vec<f64>>);
+
+fn measure(rounds: usize, seconds: u64, program: &Path, under: &Path, scratch: &Path) -> Result<Measured> {
+    let mut installation = Installation::start(program, under, 0)?;
+    let mut clusters = Vec::new();
+    for number in 0..SHARING {
+        let id = installation.ask_for("postgresql", &format!("limits-{number}"), SMALLEST)?;
+        clusters.push(installation.running(&id)?);
+    }
+    let [eater, neighbour, ..] = clusters.as_slice() else { bail!("no clusters") };
+
+    let target = Target { engine: Engine::PostgreSql, way: Way::Tcp(neighbour.address.clone(), u16::try_from(neighbour.port)?), tls: None };
+    load::prepare(&target, PASSWORD)?;
+    let (mut quiet, mut beside, mut killed) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..rounds {
+        quiet.push(load::paced_p99(&target, PASSWORD, CLIENTS, RATE, seconds, scratch)?);
+        let (stop, kills) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let p99 = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let fed = query(eater, EAT).status().is_ok_and(|status| status.success());
+                    kills.fetch_add(usize::from(!fed), Ordering::Relaxed);
+                }
+            });
+            let p99 = load::paced_p99(&target, PASSWORD, CLIENTS, RATE, seconds, scratch);
+            stop.store(true, Ordering::Relaxed);
+            p99
+        });
+        beside.push(p99?);
+        killed += kills.into_inner();
+    }
+
+    let mut alone = Vec::new();
+    let mut shared = vec![Vec::new(); SHARING];
+    for _ in 0..rounds {
+        alone.extend(processors_used(&installation, &clusters[..1], seconds)?);
+        for (all, used) in shared.iter_mut().zip(processors_used(&installation, &clusters, seconds)?) {
+            all.push(used);
+        }
+    }
+    Ok((quiet, beside, killed as f64, alone, shared))
+}
+
+fn query(cluster: &Cluster, sql: &str) -> Command {
+    let mut command = Command::new("/usr/lib/postgresql/15/bin/psql");
+    command.env("PGPASSWORD", PASSWORD).args(["-X", "-q", "-A", "-t", "-d"]);
+    command.arg(format!("host={} port={} dbname=bench user=keeper sslmode=disable", cluster.address, cluster.port)).args(["-c", sql]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Sessions that want all the processors they can get; they end when this goes out of scope.
+struct Burning(Vec<Child>);
+
+impl Drop for Burning {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Processors that each of some clusters used while all of them wanted two.
+fn processors_used(installation: &Installation, clusters: &[Cluster], seconds: u64) -> Result<Vec<f64>> {
+    let groups = clusters.iter().map(|cluster| group(installation, cluster)).collect::<Result<Vec<_>>>()?;
+    let started = clusters.iter().flat_map(|cluster| [query(cluster, BURN).spawn(), query(cluster, BURN).spawn()]);
+    let burning = Burning(started.collect::<Result<_, _>>()?);
+    std::thread::sleep(Duration::from_secs(1));
+    let (before, begun) = (groups.iter().map(|group| used(group)).collect::<Result<Vec<_>>>()?, Instant::now());
+    std::thread::sleep(Duration::from_secs(seconds));
+    let after = groups.iter().map(|group| used(group)).collect::<Result<Vec<_>>>()?;
+    let elapsed = begun.elapsed().as_secs_f64();
+    drop(burning);
+    // A query ends when its client is found to be gone.
+    for cluster in clusters {
+        query(cluster, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%generate_series(1, 1000)%' AND pid <> pg_backend_pid()")
+            .status()?;
+    }
+    Ok(before.iter().zip(&after).map(|(before, after)| (*after - *before).as_secs_f64() / elapsed).collect())
+}
+
+/// The file that tells what a cluster's control group has used: the group its engine's first process is in.
+fn group(installation: &Installation, cluster: &Cluster) -> Result<PathBuf> {
+    let socket = installation.engine_socket(&cluster.id)?;
+    let lock = PathBuf::from(format!("{}.lock", socket.display()));
+    let text = std::fs::read_to_string(&lock).with_context(|| lock.display().to_string())?;
+    let process = text.lines().next().context("a process")?;
+    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup"))?;
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if controllers.split(',').any(|controller| controller == "cpuacct") {
+            return Ok(PathBuf::from(format!("/sys/fs/cgroup/cpuacct{path}/cpuacct.usage")));
+        }
+    }
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::")).context("no control group")?;
+    Ok(PathBuf::from(format!("/sys/fs/cgroup{path}/cpu.stat")))
+}
+
+/// Processor time that a control group has used, of either version.
+fn used(file: &Path) -> Result<Duration> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    match text.strip_prefix("usage_usec ") {
+        Some(rest) => Ok(Duration::from_micros(rest.lines().next().unwrap_or_default().trim().parse()?)),
+        None => Ok(Duration::from_nanos(text.trim().parse()?)),
+    }
+}
