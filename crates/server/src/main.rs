@@ -18,6 +18,7 @@ mod reserve;
 mod serve;
 mod stop;
 mod store_command;
+mod traces;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;

@@ -74,7 +74,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let config = config::read(arguments.config.as_deref())?;
     let directory = data_directory::prepare(&arguments.data_dir.unwrap_or_else(data_directory::default_path))?;
     let lock = data_directory::lock(&directory)?;
-    logging::start();
+    let traces = logging::start_with_traces()?;
 
     let opened = first_start::open(&directory, &config.store_address(&directory), now()).await?;
     let (store, identity) = (opened.store, opened.identity);
@@ -156,6 +156,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     // Requests had as long as the operations; a connection that is merely kept open does not hold up the end.
     serving.abort();
     store.close().await;
+    drop(traces);
     drop(lock);
     Ok(ExitCode::SUCCESS)
 }

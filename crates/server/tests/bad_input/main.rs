@@ -10,5 +10,6 @@ mod command_line;
 mod credentials;
 mod data_directory;
 mod fields;
+mod long;
 mod options;
 mod places;
