@@ -100,16 +100,19 @@ impl App {
 
     /// Takes a signature that asks for a change with this body. Whoever sends both a second time repeats what may have been done.
     /// Another body, which is not signed, counts as a request of its own for a moment only: a client that asks for several things
-    /// at once signs them alike when their times are alike; later it is somebody who saw the signature go by.
-    pub async fn use_signature(&self, actor: &Actor, signature: &str, body: &[u8]) -> Result<(), Problem> {
+    /// at once signs them alike when their times are alike; later, or from another address (`source`), it is somebody who saw the
+    /// signature go by.
+    pub async fn use_signature(&self, actor: &Actor, signature: &str, body: &[u8], source: &str) -> Result<(), Problem> {
         let now = now();
         let forget = Timestamp(now.0.saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX)));
         let (of_any_body, of_this_body) = (signature_key(signature), signed_request_key(signature, body));
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let mut fresh = uow.begin_keyed(&actor.user, &of_this_body, "", forget, now).await.map_err(problem::store)?;
-        if fresh && !uow.begin_keyed(&actor.user, &of_any_body, &of_this_body, forget, now).await.map_err(problem::store)? {
+        let first = format!("{source} {of_this_body}");
+        if fresh && !uow.begin_keyed(&actor.user, &of_any_body, &first, forget, now).await.map_err(problem::store)? {
             let known = uow.keyed_request(&actor.user, &of_any_body).await.map_err(problem::store)?;
-            fresh = known.is_some_and(|known| now.since(known.started_at) < AT_ONCE);
+            let same_source = |first: &str| first.split_once(' ').is_some_and(|(known, _)| known == source);
+            fresh = known.is_some_and(|known| same_source(&known.request) && now.since(known.started_at) < AT_ONCE);
         }
         if !fresh {
             return Err(Problem::new(ProblemCode::Unauthenticated, "The request's signature was used already.")
@@ -125,7 +128,7 @@ impl App {
             let mut uow = self.parts.store.begin().await?;
             uow.forget_keyed(&actor.user, &of_this_body).await?;
             // What others sent with it stays used.
-            if uow.keyed_request(&actor.user, &of_any_body).await?.is_some_and(|first| first.request == of_this_body) {
+            if uow.keyed_request(&actor.user, &of_any_body).await?.is_some_and(|first| first.request.ends_with(&of_this_body)) {
                 uow.forget_keyed(&actor.user, &of_any_body).await?;
             }
             uow.commit().await

@@ -202,7 +202,7 @@ pub fn table(cluster: &Cluster) -> String {
         ("server type", cluster.server_type.clone()),
         ("time zone", cluster.timezone.clone()),
         ("allowed", Some(if cluster.allow.is_empty() { "its own subnet".to_owned() } else { cluster.allow.join(", ") })),
-        ("protection", cluster.protection_reason.clone().or_else(|| cluster.protection.clone())),
+        ("protection", cluster.protection_in_words()),
         ("deletion", cluster.deletion_protection.map(|on| if on { "protected" } else { "not protected" }.to_owned())),
         ("limits", Some(cluster.limits_in_words())),
         ("disk used", cluster.used_in_words()),

@@ -111,6 +111,11 @@ impl Cluster {
         };
         self.limits.iter().map(limit).collect::<Vec<_>>().join(", ")
     }
+    /// Whether it is protected, and why or why not.
+    pub fn protection_in_words(&self) -> Option<String> {
+        let said: Vec<&str> = [&self.protection, &self.protection_reason].into_iter().flatten().map(String::as_str).collect();
+        (!said.is_empty()).then(|| said.join(". "))
+    }
     /// What its data takes on disk, once that was measured.
     pub fn used_in_words(&self) -> Option<String> {
         Some(format!("{} MiB of {} GiB", self.used_bytes? >> 20, self.size_gb?))

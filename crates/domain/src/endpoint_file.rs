@@ -112,6 +112,9 @@ pub enum GatewayAnswer {
         at: Option<SocketAddr>,
         /// Whether somebody else has it (then another address may do).
         in_use: bool,
+        /// The generation that is in force all the same, at every other address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        applied: Option<u64>,
         /// In words.
         reason: String,
     },

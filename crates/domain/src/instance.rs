@@ -103,8 +103,11 @@ impl Observed {
 pub struct VolumeRoom {
     /// Its ceiling in bytes.
     pub size_bytes: u64,
-    /// What is left of it.
+    /// What is left of it, the reserve not counted.
     pub free_bytes: u64,
+    /// How much of the reserve is used.
+    #[serde(default)]
+    pub reserve_used_bytes: u64,
 }
 
 impl VolumeRoom {
@@ -113,6 +116,11 @@ impl VolumeRoom {
     pub fn is_full(&self, before: bool) -> bool {
         let little = (self.size_bytes / 100).min(64 << 20);
         self.free_bytes < if before { 2 * little } else { little }
+    }
+    /// What is left without the reserve; less than nothing where that is used.
+    pub fn left_bytes(&self) -> i64 {
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        bytes(self.free_bytes) - bytes(self.reserve_used_bytes)
     }
 }
 

@@ -38,6 +38,9 @@ fn running_for() -> i64 {
     time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1_000)
 }
 
+/// So far from the machine's clock, in microseconds, a jump is the lesser evil: a machine without a clock of its own begins years ago.
+const HOPELESS: i64 = 24 * 3600 * 1_000_000;
+
 /// What was last shown, in microseconds since 1970, and how long the machine had run by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Steady {
@@ -46,11 +49,14 @@ struct Steady {
 }
 
 impl Steady {
-    /// Approaches the machine's clock without a jump: a wait is never more than twice as long or half as long as it should be,
+    /// Approaches the machine's clock without a jump, unless they are more than a day apart: a wait is never more than twice as long or half as long as it should be,
     /// and what comes later has no earlier time. A clock that was wrong by an hour is caught up with within two.
     fn follow(self, wall: i64, running: i64) -> Self {
         let passed = running.saturating_sub(self.running).max(0);
         let away = wall.saturating_sub(self.shown.saturating_add(passed));
+        if away.saturating_abs() > HOPELESS {
+            return Self { running: running.max(self.running), shown: wall };
+        }
         let shown = self.shown.saturating_add(passed).saturating_add(away.clamp(-passed / 2, passed));
         Self { running: running.max(self.running), shown }
     }
@@ -86,6 +92,12 @@ mod tests {
             }
             assert_eq!(caught_up, Some(if off > 0 { 3600 } else { 2 * 3600 }));
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_by_years_is_not_caught_up_with_for_years() {
+        let at = Steady { running: 0, shown: 0 };
+        assert_eq!(at.follow(50_000 * HOUR, SECOND).shown, 50_000 * HOUR);
     }
 
     #[test]

@@ -37,6 +37,8 @@ enum Refused {
         at: SocketAddr,
         #[source]
         error: io::Error,
+        /// The rest of the file is in force.
+        applied: Option<u64>,
     },
 }
 
@@ -117,10 +119,10 @@ impl Endpoints {
         let cluster = cluster.clone();
         match answer {
             Ok(generation) => GatewayAnswer::Applied { cluster, generation },
-            Err(Refused::Listen { at, error }) => {
+            Err(Refused::Listen { at, error, applied }) => {
                 let in_use = error.kind() == io::ErrorKind::AddrInUse;
                 tracing::warn!(%cluster, %at, %error, "cannot listen at an address of the endpoint; trying again");
-                GatewayAnswer::CannotListen { cluster, at: Some(at), in_use, reason: format!("{at}: {error}") }
+                GatewayAnswer::CannotListen { cluster, at: Some(at), in_use, applied, reason: format!("{at}: {error}") }
             }
             Err(refused) => {
                 tracing::warn!(%cluster, reason = %refused, "endpoint file refused; what was in force stays");
@@ -167,7 +169,7 @@ impl Endpoints {
         }
         if let Some((at, error)) = unbound.take_if(|(at, _)| *at == file.listen) {
             slot.try_again_later(file.generation);
-            return Err(Refused::Listen { at, error });
+            return Err(Refused::Listen { at, error, applied: None });
         }
         let (generation, term, listen, public) = (file.generation, file.term, file.listen, file.public);
         let settings = Settings::new(file, acceptor);
@@ -195,7 +197,7 @@ impl Endpoints {
         self.keep(cluster, bytes).await;
         tracing::info!(%cluster, generation, term, %listen, cut = cut.len(), "endpoint in force");
         match unbound {
-            Some((at, error)) => Err(Refused::Listen { at, error }),
+            Some((at, error)) => Err(Refused::Listen { at, error, applied: Some(generation) }),
             None => Ok(()),
         }
     }

@@ -1,15 +1,16 @@
-//! Addresses on real interfaces: an endpoint's address is put on the interface of its subnet as a single one (/32), which is
-//! how it is known as ours, and goes when the endpoint goes. After a reboot, or after somebody reset the interface, it is put
-//! there again.
+//! Addresses on real interfaces: an endpoint's address is put on the interface of its subnet as a single one (/32) with a mark of
+//! ours, and goes when the endpoint goes. After a reboot, or after somebody reset the interface, it is put there again.
 
 use crate::endpoints;
 use crate::machine::Machine;
 use crate::problems::{Doing, blocking};
 use futures::TryStreamExt;
+use ipnet::Ipv4Net;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_host::{HostError, HostResult};
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::{Handle, new_connection};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::{Handle, RouteMessageBuilder, new_connection};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use tokio::task::AbortHandle;
 /// How often addresses are put back that somebody took away.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const SINGLE: u8 = 32;
+/// Who put an address there, as the kernel remembers it (IFA_PROTO, Linux 5.18). Nobody else's number is known to be this one.
+const OURS: AddressProtocol = AddressProtocol::Other(0x4d);
 
 /// A conversation with the kernel about its network; ends with this value.
 struct Kernel {
@@ -44,6 +47,16 @@ impl Kernel {
         all.try_filter(|found| std::future::ready(local(found) == Some(IpAddr::V4(address)))).try_collect().await
     }
 
+    /// Puts a single address on an interface, with our mark; it being there by now is fine.
+    async fn add(&self, index: u32, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {
+        let mut request = self.handle.address().add(index, IpAddr::V4(address), SINGLE);
+        request.message_mut().attributes.push(AddressAttribute::Protocol(OURS));
+        match request.execute().await {
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -Errno::EXIST.raw_os_error() => Ok(()),
+            added => added,
+        }
+    }
+
     async fn index_of(&self, interface: &str) -> Result<Option<u32>, rtnetlink::Error> {
         let mut found = self.handle.link().get().match_name(interface.to_owned()).execute();
         match found.try_next().await {
@@ -52,6 +65,10 @@ impl Kernel {
             Err(error) => Err(error),
         }
     }
+}
+
+fn is_ours(message: &AddressMessage) -> bool {
+    message.header.prefix_len == SINGLE && message.attributes.contains(&AddressAttribute::Protocol(OURS))
 }
 
 /// The machine's own end of an address.
@@ -85,10 +102,10 @@ pub(crate) async fn ensure(interface: &str, address: Ipv4Addr) -> HostResult<Car
     let Some(index) = kernel.index_of(interface).await.map_err(failed)? else { return Err(no_interface(interface)) };
     let found = kernel.find(address).await.map_err(failed)?;
     if found.is_empty() {
-        kernel.handle.address().add(index, IpAddr::V4(address), SINGLE).execute().await.map_err(failed)?;
+        kernel.add(index, address).await.map_err(failed)?;
         return Ok(Carried::Added);
     }
-    let ours = found.iter().any(|found| found.header.index == index && found.header.prefix_len == SINGLE);
+    let ours = found.iter().any(|found| found.header.index == index && is_ours(found));
     Ok(if ours { Carried::Already } else { Carried::Foreign })
 }
 
@@ -99,7 +116,7 @@ pub(crate) async fn ensure_absent(interface: &str, address: Ipv4Addr) -> HostRes
     // Who is gone carries nothing.
     let Some(index) = kernel.index_of(interface).await.map_err(failed)? else { return Ok(()) };
     for found in kernel.find(address).await.map_err(failed)? {
-        if found.header.index == index && found.header.prefix_len == SINGLE {
+        if found.header.index == index && is_ours(&found) {
             kernel.handle.address().del(found).execute().await.map_err(failed)?;
         }
     }
@@ -115,8 +132,27 @@ pub(crate) async fn take_away_all(machine: &Arc<Machine>) -> HostResult<()> {
     Ok(())
 }
 
-/// For ever: puts addresses back that should be there.
-pub(crate) async fn keep(machine: Arc<Machine>) {
+/// Why a subnet's range cannot be given out on an interface: the machine has an address in it already that is not an endpoint's, or a
+/// router that it needs. None where nothing speaks against it.
+pub async fn objection(subnet: Ipv4Net) -> HostResult<Option<String>> {
+    let kernel = Kernel::open()?;
+    let failed = |error: rtnetlink::Error| crate::problems::failed("look at its network", std::io::Error::other(error.to_string()));
+    let within = |address: &IpAddr| matches!(address, IpAddr::V4(address) if subnet.contains(address));
+    let addresses: Vec<AddressMessage> = kernel.handle.address().get().execute().try_collect().await.map_err(failed)?;
+    if let Some(own) = addresses.iter().filter(|found| !is_ours(found)).filter_map(local).find(within) {
+        return Ok(Some(format!("This machine has the address {own} in {subnet} already.")));
+    }
+    let routes = RouteMessageBuilder::<Ipv4Addr>::new().build();
+    let routes: Vec<RouteMessage> = kernel.handle.route().get(routes).execute().try_collect().await.map_err(failed)?;
+    let gateways = routes.iter().flat_map(|route| &route.attributes).filter_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        _ => None,
+    });
+    Ok(gateways.into_iter().find(within).map(|router| format!("This machine's router {router} is in {subnet}.")))
+}
+
+/// For ever: puts addresses back that should be there. `files` is held while an endpoint's file is read and acted upon.
+pub(crate) async fn keep(machine: Arc<Machine>, files: Arc<tokio::sync::Mutex<()>>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let reading = Arc::clone(&machine);
@@ -127,7 +163,11 @@ pub(crate) async fn keep(machine: Arc<Machine>) {
                 continue;
             }
         };
-        for (cluster, interface, address) in carried {
+        for (cluster, ..) in carried {
+            let _one = files.lock().await;
+            // It may have gone, or have moved, since the list was made.
+            let (reading, of) = (Arc::clone(&machine), cluster.clone());
+            let Ok(Some((interface, address))) = blocking(move || endpoints::carried_by(&reading, &of)).await else { continue };
             match ensure(&interface, address).await {
                 Ok(Carried::Added) => tracing::warn!(%cluster, interface, %address, "the address of an endpoint was gone and is put back"),
                 Ok(Carried::Already) => {}

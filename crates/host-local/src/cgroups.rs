@@ -183,7 +183,8 @@ impl ControlGroups {
         self.tracking.as_ref().map(|own| own.join("shims"))
     }
 
-    /// The groups for something called `name`. Zero means no limit.
+    /// The groups for something called `name`. Zero means no limit. Where more processors are promised than there are, everybody's
+    /// share is in proportion to what was promised.
     pub(crate) fn plan(&self, name: &str, memory_bytes: u64, cpu: u32) -> GroupPlan {
         let Some(own) = &self.tracking else { return GroupPlan::default() };
         let tracked = own.join(name);
@@ -207,12 +208,16 @@ impl ControlGroups {
                 let group = hierarchy.join(name);
                 plan.settings.push((group.join("cpu.cfs_period_us"), CPU_PERIOD.to_string()));
                 plan.settings.push((group.join("cpu.cfs_quota_us"), quota.to_string()));
+                plan.settings.push((group.join("cpu.shares"), (u64::from(cpu) * 1024).min(262_144).to_string()));
                 // Memory and cpu may be one hierarchy.
                 if !plan.joined.contains(&group) {
                     plan.joined.push(group);
                 }
             }
-            Some(Controller::Second) if cpu > 0 => plan.settings.push((tracked.join("cpu.max"), format!("{quota} {CPU_PERIOD}"))),
+            Some(Controller::Second) if cpu > 0 => {
+                plan.settings.push((tracked.join("cpu.max"), format!("{quota} {CPU_PERIOD}")));
+                plan.settings.push((tracked.join("cpu.weight"), (u64::from(cpu) * 100).min(10_000).to_string()));
+            }
             _ => {}
         }
         plan.tracked = Some(tracked);
@@ -288,7 +293,8 @@ mod tests {
             assert_eq!(plan.ensure().expect("made"), [""; 0]);
             plan.join(7).expect("joined");
             let read = |file: &str| std::fs::read_to_string(own.join(name).join(file)).expect("written");
-            assert_eq!([read("memory.max"), read("cpu.max"), read("cgroup.procs")], ["536870912", "100000 100000", "7"]);
+            let files = ["memory.max", "cpu.max", "cpu.weight", "cgroup.procs"];
+            assert_eq!(files.map(read), ["536870912", "100000 100000", "100", "7"]);
             assert!(plan.joined.is_empty());
             assert_eq!(plan.memory_kills(), 0);
             std::fs::write(own.join(name).join("memory.events"), "low 0\nmax 9\noom 2\noom_kill 2\n").expect("written");
@@ -311,6 +317,7 @@ mod tests {
             [
                 ("/one/memory/moorage-0/x/memory.limit_in_bytes".into(), String::from("512")),
                 ("/two/moorage-0/x/cpu.max".into(), String::from("200000 100000")),
+                ("/two/moorage-0/x/cpu.weight".into(), String::from("200")),
             ]
         );
     }

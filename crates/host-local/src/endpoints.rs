@@ -11,7 +11,7 @@ use moorage_domain::layout::StopPlan;
 use moorage_domain::{ClusterId, Problem, ProblemCode};
 use moorage_host::{EndpointState, EndpointWish, HostError, HostResult, TlsPem};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -58,7 +58,16 @@ pub(crate) fn carried_by(machine: &Machine, cluster: &ClusterId) -> HostResult<O
     }))
 }
 
-/// The same of every endpoint here that has one.
+/// Where an endpoint is wished to listen for other machines.
+pub(crate) fn public(machine: &Machine, cluster: &ClusterId) -> HostResult<Option<SocketAddrV4>> {
+    let file: Option<EndpointFile> = files::read_json(&endpoint_file(machine, cluster)).doing("read an endpoint's file")?;
+    Ok(file.and_then(|file| match file.public {
+        Some(SocketAddr::V4(public)) => Some(public),
+        _ => None,
+    }))
+}
+
+/// The interface and address of every endpoint here that an interface has to carry.
 pub(crate) fn carried(machine: &Machine) -> HostResult<Vec<(ClusterId, String, Ipv4Addr)>> {
     let mut carried = Vec::new();
     for cluster in list(machine)? {
@@ -269,13 +278,13 @@ fn unavailable(error: io::Error) -> HostError {
 }
 
 /// Tells the gateway to read a cluster's file and waits until it is in force.
-pub(crate) async fn apply(machine: &Machine, wish: &EndpointWish, generation: u64) -> HostResult<EndpointState> {
-    match ask(machine, &GatewayAsk::Apply { cluster: wish.cluster.clone() }).await? {
+pub(crate) async fn apply(machine: &Machine, cluster: &ClusterId, generation: u64) -> HostResult<EndpointState> {
+    match ask(machine, &GatewayAsk::Apply { cluster: cluster.clone() }).await? {
         GatewayAnswer::Applied { generation: applied, .. } if applied >= generation => Ok(EndpointState::Serving),
-        GatewayAnswer::CannotListen { in_use: true, at, .. } => {
-            let public = wish.public.filter(|public| at == Some(SocketAddr::V4(*public)));
-            Ok(EndpointState::AddressInUse(public.unwrap_or(wish.listen)))
+        GatewayAnswer::CannotListen { applied: Some(applied), in_use, reason, .. } if applied >= generation => {
+            Ok(EndpointState::ServingWithoutPublic { in_use, reason })
         }
+        GatewayAnswer::CannotListen { in_use: true, .. } => Ok(EndpointState::AddressInUse),
         GatewayAnswer::CannotListen { reason, .. } | GatewayAnswer::Refused { reason, .. } => {
             Err(Problem::new(ProblemCode::HostFailed, "The gateway could not serve the endpoint.").detail(reason).into())
         }

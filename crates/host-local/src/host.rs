@@ -27,6 +27,7 @@ use moorage_host::{
     VolumeWish,
 };
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddrV4;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +52,7 @@ pub struct LocalHost {
     changes: broadcast::Sender<Change>,
     locks: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
     /// Held while files of the gateway are written.
-    gateway_files: tokio::sync::Mutex<()>,
+    gateway_files: Arc<tokio::sync::Mutex<()>>,
     listener: AbortHandle,
     gateway_watch: AbortHandle,
     addresses: AbortHandle,
@@ -80,7 +81,8 @@ impl LocalHost {
         let shims = Shims::new(machine.options.program.clone(), changes.clone());
         let volumes = Volumes::new(Arc::clone(&machine), changes.clone());
         let gateway_watch = tokio::spawn(gateway_watch::watch(Arc::clone(&machine))).abort_handle();
-        let addresses = tokio::spawn(addresses::keep(Arc::clone(&machine))).abort_handle();
+        let gateway_files = Arc::default();
+        let addresses = tokio::spawn(addresses::keep(Arc::clone(&machine), Arc::clone(&gateway_files))).abort_handle();
         let host = Arc::new(Self {
             machine,
             terms,
@@ -88,7 +90,7 @@ impl LocalHost {
             shims,
             changes,
             locks: Mutex::default(),
-            gateway_files: tokio::sync::Mutex::default(),
+            gateway_files,
             listener,
             gateway_watch,
             addresses,
@@ -278,10 +280,10 @@ impl Host for LocalHost {
         let (machine, instance) = (Arc::clone(&self.machine), instance.clone());
         blocking(move || volumes::used(&machine, &instance)).await
     }
-    async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()> {
+    async fn set_volume_reserve(&self, instance: &InstanceId, bytes: u64) -> HostResult<()> {
         let _one = self.lock(instance).await;
         let (machine, instance) = (Arc::clone(&self.machine), instance.clone());
-        blocking(move || volumes::set_reserve(&machine, &instance, given)).await
+        blocking(move || volumes::set_reserve(&machine, &instance, bytes)).await
     }
     async fn installations(&self) -> HostResult<Vec<Installation>> {
         (self.machine.options.installations)().await
@@ -386,24 +388,25 @@ impl Host for LocalHost {
             self.raise(&wish.cluster, wish.term).await?;
             let (gateway, generation) = {
                 let _one = self.gateway_files.lock().await;
-                self.take_address_away(&wish.cluster, Some(wish)).await?;
-                let (machine, terms, wish) = (Arc::clone(&self.machine), Arc::clone(&self.terms), wish.clone());
                 // Asked again under the lock: the file of a higher term may have been written meanwhile.
-                blocking(move || {
-                    terms.raise(&wish.cluster, wish.term)?;
+                self.raise(&wish.cluster, wish.term).await?;
+                self.take_address_away(&wish.cluster, Some(wish)).await?;
+                let (machine, wished) = (Arc::clone(&self.machine), wish.clone());
+                let written = blocking(move || {
                     let gateway = endpoints::write_gateway_wish(&machine)?;
-                    Ok((gateway, endpoints::write_endpoint(&machine, &wish)?))
+                    Ok((gateway, endpoints::write_endpoint(&machine, &wished)?))
                 })
-                .await?
+                .await?;
+                // After the file, which says where the address has to be taken away again.
+                if let Some(interface) = &wish.interface
+                    && addresses::ensure(interface, *wish.listen.ip()).await? == Carried::Foreign
+                {
+                    return Ok(EndpointState::AddressInUse);
+                }
+                written
             };
-            // After the file, which says where the address has to be taken away again.
-            if let Some(interface) = &wish.interface
-                && addresses::ensure(interface, *wish.listen.ip()).await? == Carried::Foreign
-            {
-                return Ok(EndpointState::AddressInUse(wish.listen));
-            }
             self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, gateway, SHIM_PATIENCE).await?;
-            endpoints::apply(&self.machine, wish, generation).await
+            endpoints::apply(&self.machine, &wish.cluster, generation).await
         })
         .await
     }
@@ -416,6 +419,11 @@ impl Host for LocalHost {
             blocking(move || endpoints::certificate(&machine, &cluster)).await
         })
         .await
+    }
+
+    async fn endpoint_public(&self, cluster: &ClusterId) -> HostResult<Option<SocketAddrV4>> {
+        let (machine, cluster) = (Arc::clone(&self.machine), cluster.clone());
+        blocking(move || endpoints::public(&machine, &cluster)).await
     }
 
     async fn endpoint_traffic(&self) -> HostResult<BTreeMap<ClusterId, Traffic>> {

@@ -3,7 +3,7 @@
 //! [`LocalHost`] implements the host trait. [`shim_main`] and [`exec_main`] are the hidden subcommands `moorage shim DIR`
 //! and `moorage exec DIR`; both must be called before any thread or runtime is started. [`stop_all`] ends everything.
 
-mod addresses;
+pub mod addresses;
 mod cgroups;
 pub mod debian;
 mod endpoints;

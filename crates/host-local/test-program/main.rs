@@ -121,7 +121,7 @@ fn apply(directory: &Path, bound: &mut BTreeMap<ClusterId, (TcpListener, Endpoin
             Ok(listener) => bound.insert(cluster.clone(), (listener, file)),
             Err(error) => {
                 let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
-                return GatewayAnswer::CannotListen { cluster, at: None, in_use, reason: error.to_string() };
+                return GatewayAnswer::CannotListen { cluster, at: None, in_use, applied: None, reason: error.to_string() };
             }
         };
     }

@@ -300,7 +300,8 @@ async fn a_volume_that_is_still_mounted_is_found_without_its_directory_being_kno
     std::fs::remove_file(bench.data().join("instances").join(subject.instance.as_str()).join("volume.json")).expect("removed");
     assert!(host.inventory().await.expect("an inventory").instances.contains_key(&subject.instance));
     host.ensure_instance_absent(&subject.instance).await.expect("removed");
-    assert_eq!(mounts_and_loops(&bench.data()), [""; 0]);
+    // The kernel lets go of the device of the job that made it a moment after its last use.
+    until("nothing is left mounted", async || mounts_and_loops(&bench.data()).is_empty()).await;
 }
 
 #[tokio::test]

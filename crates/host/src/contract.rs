@@ -201,16 +201,16 @@ async fn it_says_what_it_has_and_what_is_left_of_a_volume(host: &dyn Host, templ
     let subject = Subject::new(host);
     assert_eq!(ok(host.volume_room(&subject.instance).await), None, "nothing is there");
     assert_eq!(ok(host.volume_used(&subject.instance).await), None, "nothing is there");
-    ok(host.set_volume_reserve(&subject.instance, true).await);
+    ok(host.set_volume_reserve(&subject.instance, 1 << 40).await);
     let subject = subject.with_volume(host, template).await;
     assert!(ok(host.volume_used(&subject.instance).await).is_some_and(|bytes| bytes > 0), "files are there");
     match ok(host.volume_room(&subject.instance).await) {
         Some(room) => {
             let wished = u64::from(subject.volume(template).size_gb) << 30;
             assert!(host.abilities().volume_size_enforced && !room.is_full(true));
-            ok(host.set_volume_reserve(&subject.instance, true).await);
+            ok(host.set_volume_reserve(&subject.instance, 1 << 40).await);
             assert_eq!(ok(host.volume_room(&subject.instance).await).map(|room| room.size_bytes), Some(room.size_bytes));
-            ok(host.set_volume_reserve(&subject.instance, false).await);
+            ok(host.set_volume_reserve(&subject.instance, 0).await);
             assert!((wished / 100 * 95..=wished).contains(&room.size_bytes) && room.free_bytes <= room.size_bytes, "{room:?}");
         }
         None => assert!(!host.abilities().volume_size_enforced),

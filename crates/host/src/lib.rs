@@ -166,8 +166,15 @@ impl std::fmt::Debug for TlsPem {
 pub enum EndpointState {
     /// The gateway acknowledged it.
     Serving,
-    /// Somebody else listens at this one of its addresses.
-    AddressInUse(SocketAddrV4),
+    /// Somebody else has its first address.
+    AddressInUse,
+    /// The gateway acknowledged it, and cannot listen at its public address, which it goes on trying.
+    ServingWithoutPublic {
+        /// Somebody else listens there: another port may do.
+        in_use: bool,
+        /// In words.
+        reason: String,
+    },
 }
 
 /// What users' connections to an endpoint are doing.
@@ -219,9 +226,9 @@ pub trait Host: Send + Sync {
     async fn volume_room(&self, instance: &InstanceId) -> HostResult<Option<VolumeRoom>>;
     /// What an instance's volume takes on disk, in bytes; none where nothing is there. Looks at every file of it.
     async fn volume_used(&self, instance: &InstanceId) -> HostResult<Option<u64>>;
-    /// Lets the engine of a full volume have the little that is kept for it to recover and to delete, or takes it back; what is
-    /// left of a volume does not count it. An engine that starts on a full volume gets it by itself.
-    async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()>;
+    /// Lets the engine of a full volume use so many bytes of the little that is kept for it to recover and to delete, altogether and
+    /// as far as there is so much; none: takes back what is not used. An engine that starts on a full volume gets a portion by itself.
+    async fn set_volume_reserve(&self, instance: &InstanceId, bytes: u64) -> HostResult<()>;
     /// Engine versions that can run here, looked up afresh.
     async fn installations(&self) -> HostResult<Vec<Installation>>;
     /// Makes sure `count` spare volumes of this template wait; returns how many do. Slow: a template may have to be made.
@@ -248,6 +255,8 @@ pub trait Host: Send + Sync {
     /// The certificate in force of a cluster's endpoint, in PEM and without its chain; none when there is no endpoint or its
     /// files are lost, so that a new certificate has to be given.
     async fn endpoint_certificate(&self, cluster: &ClusterId) -> HostResult<Option<String>>;
+    /// Where a cluster's endpoint was last wished to listen for other machines.
+    async fn endpoint_public(&self, cluster: &ClusterId) -> HostResult<Option<SocketAddrV4>>;
     /// What users' connections are doing, per cluster with an endpoint.
     async fn endpoint_traffic(&self) -> HostResult<BTreeMap<ClusterId, Traffic>>;
     /// Makes sure the gateway runs.

@@ -15,7 +15,7 @@ use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_host::{EndpointState, VolumeState, VolumeWish};
 use moorage_store::{Endpoints, Instances, Write};
 use serde::{Deserialize, Serialize};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// What was asked for.
@@ -182,17 +182,25 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let at = loaded.endpoint()?;
-    let tls = serving::issue_certificate(world, &loaded, context.now())?;
+    let tls = serving::issue_certificate(world, &loaded)?;
     match serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::Nowhere, Some(tls)).await? {
         EndpointState::Serving => Ok(Next::Go(Step::Database)),
-        EndpointState::AddressInUse(busy) => {
-            let port = busy.port();
-            if at.public.is_some() && busy != SocketAddrV4::new(at.address, at.port) {
-                state.unusable_public_ports.push(port);
-            } else {
-                state.unusable.push(at.address);
-            }
-            if state.unusable.len() + state.unusable_public_ports.len() >= MOST_ADDRESSES {
+        EndpointState::ServingWithoutPublic { in_use: true, reason } if state.unusable_public_ports.len() < MOST_ADDRESSES => {
+            state.unusable_public_ports.extend(at.public.map(|public| public.port()));
+            let write = another_address(world, &loaded.cluster, state).await?;
+            context.write(write);
+            context.note(format!("cannot listen at {reason}; taking the next port"));
+            Ok(Next::Go(Step::Endpoint))
+        }
+        // The gateway goes on trying; the cluster is reached at its own address.
+        EndpointState::ServingWithoutPublic { reason, .. } => {
+            context.note(format!("other machines do not reach it yet: {reason}"));
+            Ok(Next::Go(Step::Database))
+        }
+        EndpointState::AddressInUse => {
+            let (address, port) = (at.address, at.port);
+            state.unusable.push(address);
+            if state.unusable.len() >= MOST_ADDRESSES {
                 return Err(StepError::GiveUp(
                     Problem::new(ProblemCode::AddressTaken, format!("Port {port} is in use on {MOST_ADDRESSES} addresses in a row."))
                         .detail("Another program on this machine probably listens on that port on every address.")
@@ -201,7 +209,7 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
             }
             let write = another_address(world, &loaded.cluster, state).await?;
             context.write(write);
-            context.note(format!("another program listens on {busy}; taking the next address"));
+            context.note(format!("another program listens on {address}:{port}; taking the next address"));
             Ok(Next::Go(Step::Endpoint))
         }
     }

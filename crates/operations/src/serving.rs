@@ -2,12 +2,12 @@
 
 use crate::world::{Chain, Loaded, World, engine_failed, host_failed};
 use moorage_domain::cluster::{Cluster, Wish};
-use moorage_domain::instance::{Instance, Observed, ProcessExit, ProcessState};
+use moorage_domain::instance::{Endpoint, Instance, Observed, ProcessExit, ProcessState};
 use moorage_domain::layout::{InstanceSpec, ProcessLayout};
 use moorage_domain::parameter::Parameter;
 use moorage_domain::server_type::ServerType;
 use moorage_domain::{Problem, ProblemCode, Timestamp, allow_list};
-use moorage_durable::StepError;
+use moorage_durable::{StepError, wall_now};
 use moorage_engine::EngineSession;
 use moorage_host::{EndpointState, EndpointWish, ProcessWish, StopState, TlsPem};
 use std::net::SocketAddrV4;
@@ -194,24 +194,29 @@ pub async fn ensure_endpoint(
 
 /// The endpoint of a cluster that users know already: they keep their address, so somebody else on it is waited for.
 /// A certificate that was lost is issued again.
-pub async fn keep_endpoint(world: &World, loaded: &Loaded, allowed: &[String], lead: Lead, now: Timestamp) -> Result<(), StepError> {
+pub async fn keep_endpoint(world: &World, loaded: &Loaded, allowed: &[String], lead: Lead) -> Result<(), StepError> {
     let lost = world.host.endpoint_certificate(&loaded.cluster.id).await.map_err(host_failed)?.is_none();
-    let tls = if lost { Some(issue_certificate(world, loaded, now)?) } else { None };
+    let tls = if lost { Some(issue_certificate(world, loaded)?) } else { None };
     match ensure_endpoint(world, loaded, allowed, lead, tls).await? {
         EndpointState::Serving => Ok(()),
-        EndpointState::AddressInUse(at) => Err(address_in_use(at, "the endpoint then opens by itself")),
+        EndpointState::ServingWithoutPublic { reason, .. } => {
+            tracing::warn!(cluster = %loaded.cluster.id, reason, "an endpoint is served, but not at its public address");
+            Ok(())
+        }
+        EndpointState::AddressInUse => Err(address_in_use(loaded.endpoint()?, "the endpoint then opens by itself")),
     }
 }
 
 /// The endpoint as the rows say, with a new certificate; it leads where the cluster's wish says.
-pub async fn reissue_endpoint(world: &World, loaded: &Loaded, now: Timestamp) -> Result<EndpointState, StepError> {
-    let tls = issue_certificate(world, loaded, now)?;
+pub async fn reissue_endpoint(world: &World, loaded: &Loaded) -> Result<EndpointState, StepError> {
+    let tls = issue_certificate(world, loaded)?;
     let lead = if loaded.cluster.wish == Wish::Run { Lead::ToInstance } else { Lead::Nowhere };
     ensure_endpoint(world, loaded, &loaded.cluster.spec.allow_list, lead, Some(tls)).await
 }
 
 /// An address that users know is waited for; `then` says what happens once it is free.
-pub fn address_in_use(at: SocketAddrV4, then: &str) -> StepError {
+pub fn address_in_use(endpoint: &Endpoint, then: &str) -> StepError {
+    let at = SocketAddrV4::new(endpoint.address, endpoint.port);
     StepError::retry(
         std::io::Error::from(std::io::ErrorKind::AddrInUse),
         format!("Another program on this machine listens on {at}. End it; {then}."),
@@ -236,12 +241,13 @@ pub fn observed_stopped(instance: &Instance) -> Observed {
     Observed { process: ProcessState::Stopped, answering: false, silent_since: None, published: false, ..instance.observed.clone() }
 }
 
-/// A new certificate, with a new key, for the addresses of the cluster's endpoint.
-pub fn issue_certificate(world: &World, loaded: &Loaded, now: Timestamp) -> Result<TlsPem, StepError> {
+/// A new certificate, which is good by the machine's clock as its clients are, with a new key, for the addresses of the cluster's endpoint.
+pub fn issue_certificate(world: &World, loaded: &Loaded) -> Result<TlsPem, StepError> {
     let endpoint = loaded.endpoint()?;
     let addresses = std::iter::once(endpoint.address).chain(endpoint.public.map(|address| *address.ip()));
     let names: Vec<_> = addresses.map(|address| moorage_secrets::ServerName::Address(address.into())).collect();
-    let issued = world.authority.issue(&names, now).map_err(|error| StepError::retry(error, "The certificate could not be issued."))?;
+    let issued =
+        world.authority.issue(&names, wall_now()).map_err(|error| StepError::retry(error, "The certificate could not be issued."))?;
     let key = secrecy::ExposeSecret::expose_secret(&issued.key).to_owned();
     Ok(TlsPem { certificate: issued.certificate, key })
 }

@@ -57,7 +57,7 @@ async fn apply(request: &Request, context: &mut Context<World>) -> Result<Next<S
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let lead = if loaded.cluster.wish == Wish::Run { Lead::ToInstance } else { Lead::Nowhere };
-    serving::keep_endpoint(world, &loaded, &request.allow_list, lead, context.now()).await?;
+    serving::keep_endpoint(world, &loaded, &request.allow_list, lead).await?;
     let mut spec = loaded.cluster.spec.clone();
     spec.allow_list.clone_from(&request.allow_list);
     let cluster = loaded.cluster.id;

@@ -1,7 +1,7 @@
 //! `cluster.set-public-address`: an existing cluster's address for other machines, after the configuration of its host changed.
 
 use crate::serving;
-use crate::world::{World, store_failed};
+use crate::world::{World, insist, store_failed};
 use async_trait::async_trait;
 use moorage_domain::cluster::Cluster;
 use moorage_domain::instance::Endpoint;
@@ -53,7 +53,7 @@ impl Operation for SetPublicAddress {
     async fn run(&self, step: Step, _request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
         match step {
             Step::Choose => choose_or_withdraw(state, context).await,
-            Step::Endpoint => serve(state, context).await,
+            Step::Endpoint => serve(state, context).await.map_err(|error| insist(error, context.attempt())),
         }
     }
 }
@@ -94,13 +94,18 @@ async fn choose_or_withdraw(state: &State, context: &mut Context<World>) -> Resu
 async fn serve(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    match serving::reissue_endpoint(world, &loaded, context.now()).await? {
+    match serving::reissue_endpoint(world, &loaded).await? {
         EndpointState::Serving => Ok(Next::Done),
-        EndpointState::AddressInUse(at) if loaded.endpoint()?.public.is_some_and(|public| public.port() == at.port()) => {
-            state.unusable.push(at.port());
-            context.note(format!("another program listens on {at}; taking the next port"));
+        EndpointState::ServingWithoutPublic { in_use: true, reason } => {
+            state.unusable.extend(loaded.endpoint()?.public.map(|public| public.port()));
+            context.note(format!("cannot listen at {reason}; taking the next port"));
             Ok(Next::Go(Step::Choose))
         }
-        EndpointState::AddressInUse(at) => Err(serving::address_in_use(at, "the endpoint then opens by itself")),
+        // The gateway goes on trying.
+        EndpointState::ServingWithoutPublic { reason, .. } => {
+            context.note(format!("other machines do not reach it yet: {reason}"));
+            Ok(Next::Done)
+        }
+        EndpointState::AddressInUse => Err(serving::address_in_use(loaded.endpoint()?, "the endpoint then opens by itself")),
     }
 }

@@ -152,7 +152,7 @@ pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepErro
 async fn lead_to_instance(context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    let lead = serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance, context.now());
+    let lead = serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance);
     let (led, applied) = tokio::join!(lead, serving::parameters(world, &loaded));
     led?;
     let instance = loaded.instance()?;

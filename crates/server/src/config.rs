@@ -78,7 +78,8 @@ impl Publish {
     fn addresses(&self) -> Option<PublicAddresses> {
         let (first, last) = self.ports.split_once('-')?;
         let (first, last) = (first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?);
-        let usable = first > 0 && first <= last && !self.address.is_unspecified();
+        // Below 1024 the gateway, which has no rights, may not listen.
+        let usable = first >= 1024 && first <= last && !self.address.is_unspecified();
         usable.then(|| PublicAddresses { address: self.address, ports: first..=last, listen: self.listen.unwrap_or(self.address) })
     }
 }
@@ -174,7 +175,7 @@ fn read_file(path: Option<&Path>) -> Result<Config, Problem> {
         return Err(invalid(path, "`storage.path` does not begin with `/`.".to_owned()));
     }
     if config.network.publish.as_ref().is_some_and(|publish| publish.addresses().is_none()) {
-        let why = "`network.publish` needs an `address` that clients can be told, and `ports` as `FIRST-LAST`, from 1 to 65535.";
+        let why = "`network.publish` needs an `address` that clients can be told, and `ports` as `FIRST-LAST`, from 1024 to 65535.";
         return Err(invalid(path, why.to_owned()));
     }
     check_subnets(&config.network.subnets).map_err(|why| invalid(path, why))?;
@@ -216,13 +217,16 @@ impl Config {
             None => StoreAddress::File(first_start::store_file(directory)),
         }
     }
-    /// The subnets in force: the configured ones, or the installation's own.
+    /// The subnets in force: the configured ones, of which the first is taken where none is asked for, and the installation's own.
     pub fn subnets(&self, installation: u128) -> Vec<Subnet> {
-        if self.network.subnets.is_empty() {
-            return vec![moorage_domain::subnet::default_for(installation)];
-        }
         let sections = self.network.subnets.iter();
-        sections.map(|section| Subnet { id: section.id.clone(), cidr: section.cidr, interface: section.interface.clone() }).collect()
+        let mut subnets: Vec<Subnet> =
+            sections.map(|section| Subnet { id: section.id.clone(), cidr: section.cidr, interface: section.interface.clone() }).collect();
+        let own = moorage_domain::subnet::default_for(installation);
+        if !subnets.iter().any(|subnet| subnet.id == own.id) {
+            subnets.push(own);
+        }
+        subnets
     }
 }
 
@@ -247,7 +251,7 @@ mod tests {
         let publish = |ports: &str| read_text(&format!("[network]\npublish = {{ address = '192.0.2.10', ports = '{ports}' }}"));
         let offered = publish("20000-20999").expect("read").public_addresses().expect("offered");
         assert_eq!((offered.ports, offered.listen), (20_000..=20_999, Ipv4Addr::new(192, 0, 2, 10)));
-        for wrong in ["20000", "0-1", "2-1", "1-70000", "a-b", "-"] {
+        for wrong in ["20000", "80-90", "2001-2000", "1-70000", "a-b", "-"] {
             assert!(publish(wrong).expect_err(wrong).detail.expect("why").contains("network.publish"), "{wrong}");
         }
         let problem = read_text("[network]\npublish = '10.0.0.1'").expect_err("not a table");
@@ -261,6 +265,8 @@ mod tests {
         let loopback = "{ id = 'default', cidr = '127.64.0.0/20' }";
         let config = read(&format!("{real}, {loopback}")).expect("read");
         assert_eq!(config.subnets(0)[0].interface.as_deref(), Some("eth1"));
+        let with_own = read(real).expect("read").subnets(0);
+        assert_eq!(with_own.iter().map(|subnet| &*subnet.id).collect::<Vec<_>>(), ["lan", "default"], "who has an address keeps it");
         for (wrong, why) in [
             ("{ id = 'lan', cidr = '192.0.2.128/25' }", "interface"),
             ("{ id = 'default', cidr = '127.64.0.0/20', interface = 'lo' }", "inside none"),

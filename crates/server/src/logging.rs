@@ -4,7 +4,8 @@
 use crate::traces::{self, Traces};
 use moorage_domain::Problem;
 use std::io::IsTerminal;
-use tracing::Subscriber;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -12,14 +13,16 @@ use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 /// Starts logging: `MOORAGE_LOG` filters (default `info`), `MOORAGE_LOG_FORMAT=json` makes every line a JSON object.
 pub fn start() {
-    drop(Registry::default().with(filter()).with(lines()).try_init());
+    drop(Registry::default().with(lines().with_filter(filter())).try_init());
 }
 
 /// The same, and requests and operations are traced for as long as what is returned lives.
 pub fn start_with_traces() -> Result<Option<Traces>, Problem> {
     let traces = traces::from_environment()?;
-    let layer = traces.as_ref().map(|traces| traces.layer());
-    drop(Registry::default().with(filter()).with(lines()).with(layer).try_init());
+    // Spans alone, whatever is logged: lines may say more than a collector is meant to know.
+    let spans = filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO);
+    let layer = traces.as_ref().map(|traces| traces.layer().with_filter(spans));
+    drop(Registry::default().with(lines().with_filter(filter())).with(layer).try_init());
     Ok(traces)
 }
 

@@ -11,6 +11,7 @@ mod first_start;
 mod https;
 mod identity;
 mod logging;
+mod network;
 mod output;
 mod place;
 mod rebuild;

@@ -5,7 +5,7 @@ use crate::first_start;
 use crate::https::{Peer, Source, TlsListener};
 use crate::identity::Identity;
 use crate::reserve::Reserve;
-use crate::{config, logging, output};
+use crate::{config, logging, network, output};
 use anyhow::{Context, Result};
 use axum::extract::ConnectInfo;
 use clap::Args;
@@ -88,6 +88,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let host = LocalHost::start(host_options(&directory, &identity, &config)?).await.map_err(anyhow::Error::new)?;
     host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
     let subnets = config.subnets(identity.id);
+    network::check(&config, &subnets, &store, &identity.host).await?;
     let world = Arc::new(World {
         store: store.clone(),
         host: host.clone(),

@@ -58,7 +58,9 @@ fn take(stream: TcpStream, keep: &Mutex<Vec<u8>>) {
 #[test]
 fn a_collector_is_sent_what_requests_and_operations_did_and_no_secret() {
     let collector = Collector::start();
-    let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.clone()), ("OTEL_BSP_SCHEDULE_DELAY", "200".into())];
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url), ("OTEL_BSP_SCHEDULE_DELAY", "200"), ("MOORAGE_LOG", "warn,moorage_api=debug")];
+    let environment = variables.map(|(name, value)| (name, value.to_owned()));
     let installation = Installation::start_with_environment(&environment);
     let cluster = installation.create("postgresql", "traced");
     installation.until(Duration::from_secs(20), "its spans arrive", |_| {
@@ -67,6 +69,7 @@ fn a_collector_is_sent_what_requests_and_operations_did_and_no_secret() {
     });
     let token = installation.bootstrap()["token"].as_str().expect("a token").to_owned();
     assert!(!collector.has(PASSWORD) && !collector.has(&token), "secrets stay here");
+    assert!(!collector.has("answered"), "lines of the log stay here, too");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use moorage_host::{
     Abilities, Change, EndpointState, EndpointWish, Host, HostResult, Inventory, ProcessWish, StopState, Traffic, VolumeState, VolumeWish,
 };
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 /// The host on a [`Machine`]; keeps the contract of every host.
@@ -84,10 +85,10 @@ impl Host for FakeHost {
     async fn volume_used(&self, instance: &InstanceId) -> HostResult<Option<u64>> {
         self.call("volume_used", || Ok(self.machine.lock().volumes.contains_key(instance).then_some(64 << 20)))
     }
-    async fn set_volume_reserve(&self, instance: &InstanceId, given: bool) -> HostResult<()> {
+    async fn set_volume_reserve(&self, instance: &InstanceId, bytes: u64) -> HostResult<()> {
         self.call("set_volume_reserve", || {
             if let Some(volume) = self.machine.lock().volumes.get_mut(instance) {
-                volume.reserve_given = given;
+                volume.reserve_given = bytes > 0;
             }
             Ok(())
         })
@@ -218,16 +219,21 @@ impl Host for FakeHost {
                     cause: None,
                 });
             }
-            for at in std::iter::once(wish.listen).chain(wish.public) {
+            let busy = |at: SocketAddrV4| {
                 let others = parts.endpoints.iter().filter(|(cluster, _)| **cluster != wish.cluster);
                 let elsewhere = others.map(|(_, other)| other).any(|other| other.listen == at || other.public == Some(at));
-                if elsewhere || parts.occupied.contains(at.ip()) {
-                    return Ok(EndpointState::AddressInUse(at));
-                }
+                elsewhere || parts.occupied.contains(at.ip())
+            };
+            if busy(wish.listen) {
+                return Ok(EndpointState::AddressInUse);
             }
+            let without = wish.public.filter(|at| busy(*at));
             let tls = wish.tls.clone().or_else(|| parts.endpoints.get(&wish.cluster).and_then(|before| before.tls.clone()));
             parts.endpoints.insert(wish.cluster.clone(), EndpointWish { tls, ..wish.clone() });
-            Ok(EndpointState::Serving)
+            Ok(match without {
+                Some(at) => EndpointState::ServingWithoutPublic { in_use: true, reason: format!("{at}: in use") },
+                None => EndpointState::Serving,
+            })
         })
     }
     async fn endpoint_certificate(&self, cluster: &ClusterId) -> HostResult<Option<String>> {
@@ -296,6 +302,9 @@ impl Host for FakeHost {
     async fn ensure_log_bounded(&self, _instance: &InstanceId, _most_bytes: u64) -> HostResult<bool> {
         // Its logs are a line long.
         self.call("ensure_log_bounded", || Ok(false))
+    }
+    async fn endpoint_public(&self, cluster: &ClusterId) -> HostResult<Option<SocketAddrV4>> {
+        self.call("endpoint_public", || Ok(self.machine.lock().endpoints.get(cluster).and_then(|endpoint| endpoint.public)))
     }
     async fn endpoint_traffic(&self) -> HostResult<BTreeMap<ClusterId, Traffic>> {
         self.call("endpoint_traffic", || {

@@ -1,10 +1,11 @@
 //! Certificates of endpoints: one that ends soon, or was lost, gets `cluster.renew-certificate`.
 
-use crate::{Watch, now};
+use crate::Watch;
 use moorage_domain::Timestamp;
 use moorage_domain::cluster::{Cluster, Wish};
 use moorage_domain::instance::Endpoint;
 use moorage_domain::service_state::ServiceState;
+use moorage_durable::wall_now;
 use moorage_operations::renew_certificate::{RenewCertificate, Request};
 use moorage_store::{Clusters, Endpoints, StoreError};
 use std::time::Duration;
@@ -42,7 +43,7 @@ async fn look(watch: &Watch) -> Result<bool, StoreError> {
                 .inspect_err(|error| tracing::warn!(cluster = %cluster.id, %error, "the certificate of an endpoint is damaged"))
                 .ok()
         });
-        if renew(expiry, now()) {
+        if renew(expiry, wall_now()) {
             well &= submit(watch, &cluster, expiry).await?;
         }
     }

@@ -1,6 +1,6 @@
 //! What instances are doing: the process at once, by the host's nudge; the engine by probes (decisions 9).
 
-use crate::volume_rooms::{self, Due, Ticks, VolumeRooms};
+use crate::volume_rooms::VolumeRooms;
 use crate::{Watch, now};
 use futures::StreamExt;
 use moorage_domain::cluster::{Cluster, Wish};
@@ -10,11 +10,13 @@ use moorage_domain::{InstanceId, Timestamp};
 use moorage_host::Change;
 use moorage_operations::serving::describe;
 use moorage_store::{Clusters, Instances, StoreError, Write};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// How often every engine is asked whether it answers.
 const PERIOD: Duration = Duration::from_secs(3);
+/// Every which time volumes are measured too; full ones are at every time.
+const MEASURE_EVERY: u32 = 3;
 /// How long an answer may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Probes under way at one time.
@@ -28,7 +30,7 @@ pub(crate) async fn run(watch: Watch) {
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut probed = Probed::new();
-    let mut ticks = Ticks::default();
+    let mut ticks = 0_u32;
     let rooms = VolumeRooms::default();
     loop {
         let only = tokio::select! {
@@ -39,8 +41,9 @@ pub(crate) async fn run(watch: Watch) {
             },
             _ = tick.tick() => None,
         };
-        let due = if only.is_none() { ticks.next() } else { Due::default() };
-        if let Err(error) = watch.look("health", PERIOD, look(&watch, only.as_ref(), &mut probed, due, &rooms)).await {
+        let measure = only.is_none() && ticks.is_multiple_of(MEASURE_EVERY);
+        ticks = ticks.wrapping_add(u32::from(only.is_none()));
+        if let Err(error) = watch.look("health", PERIOD, look(&watch, only.as_ref(), &mut probed, measure, &rooms)).await {
             tracing::warn!(%error, "instances could not be observed");
         }
     }
@@ -61,17 +64,19 @@ pub(crate) async fn look_at_processes(watch: &Watch) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn look(watch: &Watch, only: Option<&InstanceId>, probed: &mut Probed, due: Due, rooms: &VolumeRooms) -> Result<(), StoreError> {
+async fn look(watch: &Watch, only: Option<&InstanceId>, probed: &mut Probed, measure: bool, rooms: &VolumeRooms) -> Result<(), StoreError> {
     let pairs = observed_here(watch, only).await?;
     let seen = futures::stream::iter(pairs.into_iter().map(|(cluster, instance)| {
         let last = probed.get(&instance.id).copied();
-        async move { observe(watch, cluster, instance, last, due, rooms).await }
+        async move { observe(watch, cluster, instance, last, measure, rooms).await }
     }))
     .buffer_unordered(AT_ONCE)
     .collect::<Vec<_>>()
     .await;
     if only.is_none() {
-        probed.retain(|id, _| seen.iter().any(|(_, instance, _)| instance.id == *id));
+        let here: HashSet<_> = seen.iter().map(|(_, instance, _)| &instance.id).collect();
+        probed.retain(|id, _| here.contains(id));
+        rooms.keep_only(&here);
     }
     for (cluster, instance, observed) in seen {
         probed.insert(instance.id.clone(), now());
@@ -106,7 +111,7 @@ async fn observe(
     cluster: Cluster,
     instance: Instance,
     last: Option<Timestamp>,
-    due: Due,
+    measure: bool,
     rooms: &VolumeRooms,
 ) -> (Cluster, Instance, Observed) {
     let world = &watch.world;
@@ -118,11 +123,8 @@ async fn observe(
             return (cluster, instance, observed);
         }
     }
-    if due.room || observed.volume_full {
+    if measure || observed.volume_full {
         rooms.look(watch, &instance.id, &mut observed).await;
-    }
-    if due.size {
-        volume_rooms::measure(watch, &instance.id, &mut observed).await;
     }
     let ProcessState::Running { incarnation, .. } = observed.process else {
         observed.answering = false;
@@ -174,6 +176,9 @@ async fn record(watch: &Watch, cluster: &Cluster, instance: &Instance, observed:
     // The cluster may have been taken by an operation while the probe was out: its view counts then.
     let free = uow.cluster(&cluster.id).await?.is_some_and(|now| now.operation.is_none() && now.wish == Wish::Run);
     if free {
+        // Another watcher's, and it may have looked meanwhile.
+        let volume_used_bytes = uow.instance(&instance.id).await?.and_then(|now| now.observed.volume_used_bytes);
+        let observed = Observed { volume_used_bytes, ..observed };
         uow.apply(&Write::Observed(instance.id.clone(), observed), now()).await?;
         uow.project_state(&cluster.id).await?;
         uow.commit().await?;

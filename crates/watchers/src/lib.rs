@@ -12,6 +12,7 @@ mod manifests;
 mod public_addresses;
 mod spares;
 mod volume_rooms;
+mod volume_sizes;
 
 use moorage_domain::cluster::Cluster;
 use moorage_domain::{OperationId, Timestamp};
@@ -81,6 +82,7 @@ pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(until(stopping.clone(), logs::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), actions::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), manifests::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), volume_sizes::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), public_addresses::run(watch.clone())));
     tasks.spawn(until(stopping, leftovers::run(watch)));
     tasks

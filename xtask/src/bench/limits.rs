@@ -1,6 +1,7 @@
 //! `make bench-limits`: what a neighbour feels of a cluster that eats memory, and how clusters share processors.
 
 use super::engines::Engine;
+use super::haproxy::free_port;
 use super::installation::{Cluster, Installation, PASSWORD};
 use super::load::{self, Target, Way};
 use super::report::{Report, middle, middle_ratio};
@@ -18,6 +19,8 @@ const CLIENTS: u32 = 4;
 /// Clusters that share the processors.
 const SHARING: usize = 3;
 
+/// The same without the limit that kills it: about as much memory as a cluster of the smallest type has.
+const EAT_A_GIBIBYTE: &str = "SELECT length(array_agg(repeat('x', 1000) || n)::text) FROM generate_series(1, 500000) n";
 const EAT: &str = "SELECT length(array_agg(repeat('x', 1000) || n)::text) FROM generate_series(1, 5000000) n";
 const BURN: &str = "SELECT count(*) FROM generate_series(1, 1000000000) a, generate_series(1, 1000) b";
 
@@ -27,7 +30,7 @@ pub fn run(rounds: usize, seconds: u64, program: &Path, under: &Path) -> Result<
     std::fs::create_dir_all(&scratch)?;
     let measured = measure(rounds, seconds, program, under, &scratch);
     drop(std::fs::remove_dir_all(&scratch));
-    let (quiet, beside, killed, alone, shared) = measured?;
+    let Measured { quiet, floor, beside, killed, alone, shared } = measured?;
 
     let processors = std::thread::available_parallelism()?.get() as f64;
     let heading =
@@ -37,6 +40,8 @@ pub fn run(rounds: usize, seconds: u64, program: &Path, under: &Path) -> Result<
     report.row("99th percentile by itself", &format!("{:.2}", middle(&quiet)));
     report.row("99th percentile beside a query that eats memory again and again", &format!("{:.2}", middle(&beside)));
     report.at_most("how much more", middle_ratio(&beside, &quiet), 2.0, "");
+    report.row("99th percentile beside such a query on an engine by hand, in no cluster", &format!("{:.2}", middle(&floor)));
+    report.row("how much more, of which no limit of a cluster knows", &format!("{:.2}", middle_ratio(&floor, &quiet)));
     report.at_least("queries that ate too much and were killed, in each round", killed / rounds as f64, 1.0, "");
     report.section("processors");
     report.at_most("used by one cluster that wants more than one vCPU", middle(&alone), 1.05, "");
@@ -47,12 +52,21 @@ pub fn run(rounds: usize, seconds: u64, program: &Path, under: &Path) -> Result<
         report.keep(&format!("processors used by cluster {} of {SHARING}", number + 1), used);
     }
     report.keep("99th percentile by itself, ms", &quiet);
+    report.keep("99th percentile beside an engine by hand, ms", &floor);
     report.keep("99th percentile beside a query that eats memory, ms", &beside);
     report.keep("processors used by one cluster", &alone);
     report.finish()
 }
 
-type Measured = (Vec<f64>, Vec<f64>, f64, Vec<f64>, Vec<Vec<f64>>);
+/// What was seen, round by round.
+struct Measured {
+    quiet: Vec<f64>,
+    floor: Vec<f64>,
+    beside: Vec<f64>,
+    killed: f64,
+    alone: Vec<f64>,
+    shared: Vec<Vec<f64>>,
+}
 
 fn measure(rounds: usize, seconds: u64, program: &Path, under: &Path, scratch: &Path) -> Result<Measured> {
     let mut installation = Installation::start(program, under, 0)?;
@@ -65,23 +79,27 @@ fn measure(rounds: usize, seconds: u64, program: &Path, under: &Path, scratch: &
 
     let target = Target { engine: Engine::PostgreSql, way: Way::Tcp(neighbour.address.clone(), u16::try_from(neighbour.port)?), tls: None };
     load::prepare(&target, PASSWORD)?;
-    let (mut quiet, mut beside, mut killed) = (Vec::new(), Vec::new(), 0);
+    let by_hand = scratch.join("engine");
+    let (engine, port) = (Engine::PostgreSql, free_port()?);
+    engine.initialise(&by_hand)?;
+    let first = engine.start(&by_hand)?;
+    engine.first_query(&by_hand)?;
+    engine.make_database(&by_hand)?;
+    drop(first);
+    let _hand = engine.start_on(&by_hand, Some(port))?;
+    engine.first_query_at("127.0.0.1", port.into(), PASSWORD)?;
+    let hand = Cluster { id: String::new(), address: "127.0.0.1".into(), port: port.into() };
+    let logs = scratch.join("logs");
+    std::fs::create_dir_all(&logs)?;
+    let p99 = || load::paced_p99(&target, PASSWORD, CLIENTS, RATE, seconds, &logs);
+
+    let (mut quiet, mut floor, mut beside, mut killed) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..rounds {
-        quiet.push(load::paced_p99(&target, PASSWORD, CLIENTS, RATE, seconds, scratch)?);
-        let (stop, kills) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let p99 = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let fed = query(eater, EAT).status().is_ok_and(|status| status.success());
-                    kills.fetch_add(usize::from(!fed), Ordering::Relaxed);
-                }
-            });
-            let p99 = load::paced_p99(&target, PASSWORD, CLIENTS, RATE, seconds, scratch);
-            stop.store(true, Ordering::Relaxed);
-            p99
-        });
-        beside.push(p99?);
-        killed += kills.into_inner();
+        quiet.push(p99()?);
+        floor.push(while_it_eats(&hand, EAT_A_GIBIBYTE, p99)?.0);
+        let (seen, kills) = while_it_eats(eater, EAT, p99)?;
+        beside.push(seen);
+        killed += kills;
     }
 
     let mut alone = Vec::new();
@@ -92,7 +110,28 @@ fn measure(rounds: usize, seconds: u64, program: &Path, under: &Path, scratch: &
             all.push(used);
         }
     }
-    Ok((quiet, beside, killed as f64, alone, shared))
+    Ok(Measured { quiet, floor, beside, killed: killed as f64, alone, shared })
+}
+
+/// Measures while an engine is asked for much memory again and again; how often it refused or was killed.
+fn while_it_eats(eater: &Cluster, sql: &str, measure: impl FnOnce() -> Result<f64>) -> Result<(f64, usize)> {
+    let (stop, kills) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let seen = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let fed = query(eater, sql).status().is_ok_and(|status| status.success());
+                kills.fetch_add(usize::from(!fed), Ordering::Relaxed);
+                // The engine recovers from that; only then is the next one a query that eats.
+                while !query(eater, "SELECT 1").status().is_ok_and(|status| status.success()) {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        });
+        let seen = measure();
+        stop.store(true, Ordering::Relaxed);
+        seen
+    });
+    Ok((seen?, kills.into_inner()))
 }
 
 fn query(cluster: &Cluster, sql: &str) -> Command {
@@ -134,7 +173,7 @@ fn processors_used(installation: &Installation, clusters: &[Cluster], seconds: u
     Ok(before.iter().zip(&after).map(|(before, after)| (*after - *before).as_secs_f64() / elapsed).collect())
 }
 
-/// The file that tells what a cluster's control group has used: the group its engine's first process is in.
+/// The list of a cluster's processes: the control group that limits its engine's first process.
 fn group(installation: &Installation, cluster: &Cluster) -> Result<PathBuf> {
     let socket = installation.engine_socket(&cluster.id)?;
     let lock = PathBuf::from(format!("{}.lock", socket.display()));
@@ -144,19 +183,24 @@ fn group(installation: &Installation, cluster: &Cluster) -> Result<PathBuf> {
     for line in groups.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        if controllers.split(',').any(|controller| controller == "cpuacct") {
-            return Ok(PathBuf::from(format!("/sys/fs/cgroup/cpuacct{path}/cpuacct.usage")));
+        if controllers.split(',').any(|controller| controller == "cpu") {
+            return Ok(PathBuf::from(format!("/sys/fs/cgroup/cpu{path}/cgroup.procs")));
         }
     }
     let path = groups.lines().find_map(|line| line.strip_prefix("0::")).context("no control group")?;
-    Ok(PathBuf::from(format!("/sys/fs/cgroup{path}/cpu.stat")))
+    Ok(PathBuf::from(format!("/sys/fs/cgroup{path}/cgroup.procs")))
 }
 
-/// Processor time that a control group has used, of either version.
-fn used(file: &Path) -> Result<Duration> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    match text.strip_prefix("usage_usec ") {
-        Some(rest) => Ok(Duration::from_micros(rest.lines().next().unwrap_or_default().trim().parse()?)),
-        None => Ok(Duration::from_nanos(text.trim().parse()?)),
-    }
+/// Processor time that the processes of a control group have used.
+fn used(group: &Path) -> Result<Duration> {
+    /// Of a second, what `/proc` counts in.
+    const TICK: Duration = Duration::from_millis(10);
+    let processes = std::fs::read_to_string(group).with_context(|| group.display().to_string())?;
+    // One that ends while it is looked at has used little: those that burn do not end.
+    let stats = processes.lines().filter_map(|process| std::fs::read_to_string(format!("/proc/{process}/stat")).ok());
+    let ticks = stats.filter_map(|stat| {
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+        Some(fields.next()?.parse::<u32>().ok()? + fields.next()?.parse::<u32>().ok()?)
+    });
+    Ok(TICK * ticks.sum::<u32>())
 }

@@ -57,6 +57,8 @@ const NEVER_IN_DOMAIN: &[&str] = &["tokio", "sqlx", "axum", "reqwest", "rustls",
 
 /// Heavy libraries, the rooms they live in, and why. Tests may use them anywhere.
 const HOMES: &[(&str, &[&str], &str)] = &[
+    ("rtnetlink", &["host-local"], "who changes this machine's network is one room"),
+    ("opentelemetry_sdk", &["server"], "spans leave through the composition root; everybody else says them with tracing"),
     ("anyhow", &["server", "cli", "xtask"], "libraries name their errors with thiserror"),
     ("axum", &["api", "server"], "HTTP is an adapter"),
     ("clap", &["cli", "server", "xtask"], "command lines are an adapter"),

@@ -150,7 +150,7 @@ async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, famil
 }
 
 /// The address a request came from.
-fn source(request: &Request) -> Option<String> {
+pub(crate) fn source(request: &Request) -> Option<String> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     peer.map(|ConnectInfo(address)| address.ip().to_canonical().to_string())
 }

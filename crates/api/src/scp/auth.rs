@@ -5,7 +5,7 @@
 
 use super::dialect::Dialect;
 use crate::kit::Kit;
-use crate::kit::exchange::{Asking, Content};
+use crate::kit::exchange::{Asking, Content, source};
 use crate::kit::refusal::{Refusal, header};
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -56,8 +56,8 @@ pub(crate) async fn admit(State((kit, prefix)): State<(Kit, Option<EngineName>)>
     }
 }
 
-/// A signed change is carried out once: otherwise whoever saw a request go by could send it, or another with its signature, for as
-/// long as its time is good.
+/// A signed change is carried out once: otherwise whoever saw a request go by could send it again for as long as its time is good.
+/// The body is not part of what is signed; for a moment the same client may ask for something else under the same signature.
 async fn once(kit: &Kit, actor: &Actor, request: Request, next: Next) -> Response {
     let signature = match *request.method() {
         Method::GET => None,
@@ -69,7 +69,8 @@ async fn once(kit: &Kit, actor: &Actor, request: Request, next: Next) -> Respons
         Some(Err(problem)) => return Refusal::from(problem).into_response(),
         None => Bytes::new(),
     };
-    if let Err(problem) = kit.app.use_signature(actor, &signature, &body).await {
+    let source = source(&request).unwrap_or_default();
+    if let Err(problem) = kit.app.use_signature(actor, &signature, &body, &source).await {
         return Refusal::from(problem).into_response();
     }
     let response = next.run(request).await;

@@ -9,6 +9,7 @@ use crate::files::{self, Durability};
 use crate::machine::Machine;
 use crate::mounts;
 use crate::problems::{Doing, blocking, failed};
+use moorage_domain::decide::reserve::portion;
 use moorage_domain::instance::VolumeRoom;
 use moorage_domain::layout::TemplateSpec;
 use moorage_domain::{InstanceId, Problem};
@@ -226,14 +227,16 @@ pub(crate) fn open(machine: &Machine, instance: &InstanceId) -> HostResult<()> {
     let Some(size_gb) = size_of(machine, instance)? else { return Ok(()) };
     machine.driver.open(&machine.place(instance).volume, size_gb).doing("open a volume")?;
     // An engine that ended on a full volume does not start on it without help.
-    let full = room(machine, instance)?.is_some_and(|room| room.is_full(false));
-    if full { set_reserve(machine, instance, true) } else { Ok(()) }
+    match room(machine, instance)?.filter(|room| room.is_full(false)) {
+        Some(room) => set_reserve(machine, instance, portion(room.reserve_used_bytes)),
+        None => Ok(()),
+    }
 }
 
-/// Gives the engine of a full volume its reserve, or takes it back.
-pub(crate) fn set_reserve(machine: &Machine, instance: &InstanceId, given: bool) -> HostResult<()> {
+/// Lets the engine of a full volume use so many bytes of its reserve.
+pub(crate) fn set_reserve(machine: &Machine, instance: &InstanceId, bytes: u64) -> HostResult<()> {
     let (true, Some(size_gb)) = (is_ready(machine, instance)?, size_of(machine, instance)?) else { return Ok(()) };
-    machine.driver.set_reserve(&machine.place(instance).volume, size_gb, given).doing("change the reserve of a volume")
+    machine.driver.set_reserve(&machine.place(instance).volume, size_gb, bytes).doing("change the reserve of a volume")
 }
 
 fn size_of(machine: &Machine, instance: &InstanceId) -> HostResult<Option<u32>> {
@@ -245,7 +248,8 @@ fn size_of(machine: &Machine, instance: &InstanceId) -> HostResult<Option<u32>> 
 pub(crate) fn room(machine: &Machine, instance: &InstanceId) -> HostResult<Option<VolumeRoom>> {
     let (true, Some(size_gb)) = (is_ready(machine, instance)?, size_of(machine, instance)?) else { return Ok(None) };
     let found = machine.driver.room(&machine.place(instance).volume, size_gb).doing("measure a volume")?;
-    Ok(found.map(|(size_bytes, free_bytes)| VolumeRoom { size_bytes, free_bytes }))
+    let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or_default();
+    Ok(found.map(|(size_bytes, left)| VolumeRoom { size_bytes, free_bytes: bytes(left), reserve_used_bytes: bytes(-left) }))
 }
 
 /// What an instance's volume takes on disk, in bytes; none where nothing is there.

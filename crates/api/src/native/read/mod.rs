@@ -58,7 +58,7 @@ pub(crate) struct Cluster {
     owner: String,
     server_type: String,
     size_gb: u32,
-    /// What its data takes on disk, in bytes; looked at every minute while it runs.
+    /// What its data takes on disk, in bytes; looked at every minute.
     used_bytes: Option<u64>,
     timezone: String,
     allow: Vec<String>,
@@ -466,8 +466,8 @@ pub(crate) struct VolumeBody {
     role: String,
     volume_type: String,
     size_gb: u32,
-    /// What the data of the cluster takes on disk, in bytes, looked at every minute while it runs; none for a volume that holds no
-    /// data, and before the first look.
+    /// What the data of the cluster takes on disk, in bytes, looked at every minute; none for a volume that holds no data, and before the
+    /// first look.
     used_bytes: Option<u64>,
     /// Whether the size binds: a volume for the operating system is book-keeping.
     enforced: bool,

@@ -83,13 +83,13 @@ impl Driver for Btrfs {
     fn open(&self, volume: &Path, size_gb: u32) -> io::Result<()> {
         limit(volume, u64::from(size_gb) << 30)
     }
-    fn room(&self, volume: &Path, size_gb: u32) -> io::Result<Option<(u64, u64)>> {
+    fn room(&self, volume: &Path, size_gb: u32) -> io::Result<Option<(u64, i64)>> {
         let (shown, size) = (btrfs(["qgroup", "show", "-ref", "--raw"], &[volume])?, u64::from(size_gb) << 30);
         let used = parse_used(&shown).ok_or_else(|| io::Error::other("the subvolume has no quota group"))?;
-        Ok(Some((size, size.saturating_sub(used))))
+        Ok(Some((size, size.cast_signed().saturating_sub(used.cast_signed()))))
     }
-    fn set_reserve(&self, volume: &Path, size_gb: u32, given: bool) -> io::Result<()> {
-        limit(volume, (u64::from(size_gb) << 30) + if given { reserve(size_gb) } else { 0 })
+    fn set_reserve(&self, volume: &Path, size_gb: u32, bytes: u64) -> io::Result<()> {
+        limit(volume, (u64::from(size_gb) << 30) + bytes.min(reserve(size_gb)))
     }
 }
 

@@ -140,24 +140,24 @@ impl Driver for Image {
             return Ok(());
         }
         mount(&image_of(volume), volume)?;
-        self.set_reserve(volume, size_gb, false)
+        self.set_reserve(volume, size_gb, 0)
     }
     fn sync(&self, volume: &Path) -> io::Result<()> {
         files::sync_file_system(volume)
     }
-    fn room(&self, volume: &Path, size_gb: u32) -> io::Result<Option<(u64, u64)>> {
+    fn room(&self, volume: &Path, size_gb: u32) -> io::Result<Option<(u64, i64)>> {
         if mounts::at(volume)?.is_none() {
             return Ok(None);
         }
         let found = rustix::fs::statvfs(volume)?;
         let free = found.f_bfree * found.f_frsize;
-        Ok(Some((found.f_blocks * found.f_frsize, free.saturating_sub(reserve(size_gb)))))
+        Ok(Some((found.f_blocks * found.f_frsize, free.cast_signed().saturating_sub(reserve(size_gb).cast_signed()))))
     }
-    fn set_reserve(&self, volume: &Path, size_gb: u32, given: bool) -> io::Result<()> {
+    fn set_reserve(&self, volume: &Path, size_gb: u32, bytes: u64) -> io::Result<()> {
         let Some(mount) = mounts::at(volume)? else { return Err(io::ErrorKind::NotFound.into()) };
         let device = mount.source.file_name().ok_or(io::ErrorKind::NotFound)?;
         // Clusters are blocks here. Some are kept in any case, for the file system itself.
-        let clusters = if given { OWN_CLUSTERS } else { OWN_CLUSTERS.max(reserve(size_gb) / BLOCK) };
+        let clusters = OWN_CLUSTERS.max(reserve(size_gb).saturating_sub(bytes) / BLOCK);
         std::fs::write(Path::new("/sys/fs/ext4").join(device).join("reserved_clusters"), clusters.to_string())
     }
 }

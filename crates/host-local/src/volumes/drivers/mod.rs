@@ -55,12 +55,13 @@ pub(crate) trait Driver: Send + Sync {
     fn sync(&self, _volume: &Path) -> io::Result<()> {
         Ok(())
     }
-    /// Room on an open volume and how much of it is free, in bytes, the reserve left out; none where no ceiling binds.
-    fn room(&self, _volume: &Path, _size_gb: u32) -> io::Result<Option<(u64, u64)>> {
+    /// Room on an open volume and how much of it is left, in bytes, the reserve not counted: less than nothing where that is used; none
+    /// where no ceiling binds.
+    fn room(&self, _volume: &Path, _size_gb: u32) -> io::Result<Option<(u64, i64)>> {
         Ok(None)
     }
-    /// Gives the engine of a full volume the reserve, or takes it back.
-    fn set_reserve(&self, _volume: &Path, _size_gb: u32, _given: bool) -> io::Result<()> {
+    /// Lets the engine of a full volume use so many bytes of the reserve altogether.
+    fn set_reserve(&self, _volume: &Path, _size_gb: u32, _bytes: u64) -> io::Result<()> {
         Ok(())
     }
 }

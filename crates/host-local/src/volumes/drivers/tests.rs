@@ -29,7 +29,7 @@ fn keeps_the_contract(driver: &dyn Driver, room: &Path) {
     match driver.room(&under("volume"), 2).expect("measured") {
         Some((size, free)) => {
             assert!(driver.enforces_size());
-            assert!((1_900 << 20..=2_048 << 20).contains(&size) && free < size && free > 1_500 << 20, "{size} {free}");
+            assert!((1_900 << 20..=2_048 << 20).contains(&size) && free < size.cast_signed() && free > 1_500 << 20, "{size} {free}");
             fills_up(driver, &under("volume"));
         }
         None => assert!(!driver.enforces_size()),
@@ -70,16 +70,16 @@ fn gives_a_reserve(driver: &dyn Driver, volume: &Path) {
     let file = std::fs::File::create(volume.join("large")).expect("made");
     let (_, free) = driver.room(volume, 2).expect("measured").expect("a ceiling");
     // All but a few megabytes.
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free - (8 << 20)).expect("there is room");
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free.cast_unsigned() - (8 << 20)).expect("there is room");
     assert!(write("y", 16).is_err(), "it is full");
-    driver.set_reserve(volume, 2, true).expect("given");
+    driver.set_reserve(volume, 2, 1 << 30).expect("given");
     let before = driver.room(volume, 2).expect("measured").expect("a ceiling").1;
     assert!(before < 16 << 20, "what is left does not count it: {before}");
     write("y", 16).expect("written into the reserve");
     files::remove(&volume.join("y")).expect("removed");
     files::remove(&volume.join("large")).expect("removed");
     files::sync_file_system(volume).expect("on disk");
-    driver.set_reserve(volume, 2, false).expect("taken back");
+    driver.set_reserve(volume, 2, 0).expect("taken back");
 }
 
 fn as_root() -> bool {
