@@ -123,7 +123,7 @@ pub struct Allow {
     /// Name or identifier of the cluster
     cluster: String,
     /// Address or network that may connect from now on; may be given several times
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", required_unless_present = "remove")]
     add: Vec<String>,
     /// Address or network that may not connect any more; may be given several times
     #[arg(long, value_name = "CIDR")]

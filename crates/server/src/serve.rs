@@ -88,7 +88,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let host = LocalHost::start(host_options(&directory, &identity, &config)?).await.map_err(anyhow::Error::new)?;
     host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
     let subnets = config.subnets(identity.id);
-    network::check(&config, &subnets, &store, &identity.host).await?;
+    network::check(&config, &subnets, &store, &identity.host, listener.local_addr()?.port()).await?;
     let world = Arc::new(World {
         store: store.clone(),
         host: host.clone(),

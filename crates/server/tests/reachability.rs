@@ -149,6 +149,41 @@ fn another_machine_reaches_a_database_by_its_address_and_by_a_public_one_while_t
 }
 
 #[test]
+fn what_would_take_addresses_away_from_this_machine_is_refused_at_the_start() {
+    let other = Neighbour::begin();
+    let directory = tempfile::tempdir().expect("a directory");
+    let interface = &other.interface;
+    for (network, told) in [
+        (format!("subnets = [{{ id = 'lan', cidr = '198.51.100.0/24', interface = '{interface}' }}]"), HERE),
+        (format!("publish = {{ address = '{HERE}', ports = '1024-65535' }}"), "The API's own port"),
+    ] {
+        let config = directory.path().join("moorage.toml");
+        std::fs::write(&config, format!("[network]\n{network}\n")).expect("written");
+        let output = Command::new(env!("CARGO_BIN_EXE_moorage"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(directory.path().join("data"))
+            .arg("--config")
+            .arg(&config)
+            .output()
+            .expect("it runs");
+        let told_of = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && told_of.contains(told), "{told_of}");
+    }
+    // A subnet that a cluster has its address in cannot just be left out.
+    let config = directory.path().join("moorage.toml");
+    std::fs::write(&config, "[network]\nsubnets = [{ id = 'more', cidr = '127.200.0.0/24' }]\n").expect("written");
+    let mut installation = Installation::start_with(&["--config", &config.to_string_lossy()]);
+    let cluster = installation.create("postgresql", "inmore");
+    assert!(cluster.address.starts_with("127.200.0."), "the first one is taken: {}", cluster.address);
+    installation.end_server();
+    let output = installation.cli(&["serve", "--listen", "127.0.0.1:0"]);
+    let told_of = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told_of.contains("Subnet 'more' is not configured any more"), "{told_of}");
+    installation.serve_with(&["--config", &config.to_string_lossy()]);
+    assert_eq!(cluster.sql("SELECT 1"), Ok("1".into()));
+}
+
+#[test]
 fn an_interface_that_is_not_there_is_named_and_so_is_what_to_do() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("moorage.toml");

@@ -320,6 +320,22 @@ fn a_renewed_certificate_is_another_one_and_nothing_else_changes() {
 }
 
 #[test]
+fn a_public_address_that_cannot_be_listened_at_fails_no_operation() {
+    in_fast_time(async {
+        let store = TestStore::open().await;
+        let clock = FastClock::begin();
+        let bench = Bench::<ProvisionOffered>::prepare(store.store(), clock).await;
+        bench.machine.occupy(Ipv4Addr::UNSPECIFIED);
+        let made = bench.ending(store.store(), clock, provision::Provision, ProvisionOffered::request(), None).await;
+        assert_eq!(made.status, OperationStatus::Succeeded, "{made:?}");
+        let narrower = set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] };
+        bench.run(store.store(), clock, set_allow_list::SetAllowList, narrower, None).await;
+        let endpoint = bench.machine.endpoint(&bench.cluster.id).expect("an endpoint");
+        assert!(endpoint.primary.is_some() && endpoint.allow.len() == 1, "it is served at its own address");
+    });
+}
+
+#[test]
 fn a_public_address_that_is_not_offered_any_more_is_withdrawn() {
     in_fast_time(async {
         let store = TestStore::open().await;

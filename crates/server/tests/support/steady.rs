@@ -32,6 +32,9 @@ impl Drop for Session {
     }
 }
 
+/// Answers that say something about a database that serves.
+const ENOUGH: u64 = 11;
+
 /// A client that asks until it is told to end.
 pub struct Steady {
     stop: Arc<AtomicBool>,
@@ -69,7 +72,8 @@ impl Steady {
         let stopping = stop.clone();
         let thread = std::thread::spawn(move || {
             let mut seen = Seen::default();
-            while !stopping.load(Ordering::Relaxed) {
+            // A client that takes long to start has asked little by the time the test is done.
+            while !stopping.load(Ordering::Relaxed) || seen.answers < ENOUGH {
                 let begun = Instant::now();
                 while !ask() {
                     seen.errors += 1;
