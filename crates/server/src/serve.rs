@@ -85,10 +85,11 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     // Behind a proxy a request from anywhere comes from this machine.
     let open_metrics = listener.local_addr()?.ip().is_loopback() && config.server.public_url.is_none();
 
-    let host = LocalHost::start(host_options(&directory, &identity, &config)?).await.map_err(anyhow::Error::new)?;
-    host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
+    // Before anything is started: whoever is refused leaves nothing behind.
     let subnets = config.subnets(identity.id);
     network::check(&config, &subnets, &store, &identity.host, listener.local_addr()?.port()).await?;
+    let host = LocalHost::start(host_options(&directory, &identity, &config)?).await.map_err(anyhow::Error::new)?;
+    host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
     let world = Arc::new(World {
         store: store.clone(),
         host: host.clone(),

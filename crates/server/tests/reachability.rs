@@ -168,6 +168,7 @@ fn what_would_take_addresses_away_from_this_machine_is_refused_at_the_start() {
             .expect("it runs");
         let told_of = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && told_of.contains(told), "{told_of}");
+        assert!(!directory.path().join("data/gateway").exists(), "nothing was started");
     }
     // A subnet that a cluster has its address in cannot just be left out.
     let config = directory.path().join("moorage.toml");
