@@ -49,8 +49,9 @@ struct Steady {
 }
 
 impl Steady {
-    /// Approaches the machine's clock without a jump, unless they are more than a day apart: a wait is never more than twice as long or half as long as it should be,
-    /// and what comes later has no earlier time. A clock that was wrong by an hour is caught up with within two.
+    /// Approaches the machine's clock without a jump, unless they are more than a day apart: a wait is never more than twice as
+    /// long or half as long as it should be, and what comes later has no earlier time. A clock that was wrong by an hour is caught
+    /// up with within two.
     fn follow(self, wall: i64, running: i64) -> Self {
         let passed = running.saturating_sub(self.running).max(0);
         let away = wall.saturating_sub(self.shown.saturating_add(passed));
