@@ -1,10 +1,10 @@
 //! Making a cluster: everything that can be known to be wrong is said here, before anything is done.
 
 use crate::authentication::at_least;
-use crate::command::{Accepted, CreateCluster, CreateDatabase, CreateGroup, VersionChoice};
+use crate::command::{Accepted, CreateCluster, CreateDatabase, CreateGroup, CreateInstance, VersionChoice};
 use crate::engine_versions::{engine_version_id, unknown_version};
 use crate::{App, fresh, now, problem};
-use moorage_domain::cluster::{Cluster, ClusterSpec, DatabaseSpec, InstanceGroup, InstanceWish, VolumeSpec, Wish};
+use moorage_domain::cluster::{ACTIVE_STANDBY, Cluster, ClusterSpec, DatabaseSpec, InstanceGroup, InstanceWish, VolumeSpec, Wish};
 use moorage_domain::decide::admission::{self, Promise};
 use moorage_domain::engine::Installation;
 use moorage_domain::parameters::{is_reserved_account, is_reserved_database, is_time_zone};
@@ -24,15 +24,10 @@ impl App {
     /// Accepts a new cluster and the operation that makes it, or says what is wrong with it.
     pub async fn create_cluster(&self, actor: &Actor, command: CreateCluster) -> Result<Accepted, Problem> {
         at_least(actor, Role::Operator)?;
-        if command.highly_available {
-            return Err(Problem::new(ProblemCode::NotSupportedYet, "Highly available clusters are not there yet.")
-                .hint("Leave it off: a cluster of one instance restarts by itself after a crash.")
-                .field("ha_enabled"));
-        }
         let installation = self.choose_version(&command.version).await?;
         let engine = self.engine(installation.engine)?;
         let database = check_database(engine.as_ref(), &command.database, &self.parts.host.administrator())?;
-        let groups = check_groups(&command.groups)?;
+        let groups = check_groups(&command.groups, command.highly_available)?;
         let port = command.port.unwrap_or_else(|| engine.default_port());
         if port < 1024 {
             return Err(Problem::invalid("database_port", "A port is a number from 1024 to 65535."));
@@ -163,15 +158,38 @@ fn check_database(engine: &dyn Engine, wanted: &CreateDatabase, administrator: &
     Ok(database)
 }
 
-/// Exactly one ACTIVE group with one ACTIVE instance: what a cluster without high availability is.
-fn check_groups(wanted: &[CreateGroup]) -> Result<Vec<InstanceGroup>, Problem> {
+/// What the group of a cluster is called, and which instances it has: one, or two that take each other's place.
+struct Shape {
+    described: &'static str,
+    role: &'static str,
+    instances: &'static [&'static str],
+}
+
+impl Shape {
+    fn of(highly_available: bool) -> Self {
+        match highly_available {
+            true => Self { described: "A highly available cluster", role: ACTIVE_STANDBY, instances: &["ACTIVE", "STANDBY"] },
+            false => Self { described: "A cluster without high availability", role: "ACTIVE", instances: &["ACTIVE"] },
+        }
+    }
+    /// Whether these are its instances, in any order; none named stands for all of them.
+    fn fits(&self, wanted: &[CreateInstance]) -> bool {
+        let mut roles: Vec<&str> = wanted.iter().map(|instance| instance.role.as_str()).collect();
+        roles.sort_unstable();
+        roles.is_empty() || roles == self.instances
+    }
+}
+
+/// Exactly one group with the instances that such a cluster has.
+fn check_groups(wanted: &[CreateGroup], highly_available: bool) -> Result<Vec<InstanceGroup>, Problem> {
+    let shape = Shape::of(highly_available);
     let [group] = wanted else {
-        return Err(Problem::invalid("instance_groups", "A cluster without high availability has exactly one instance group."));
+        return Err(Problem::invalid("instance_groups", format!("{} has exactly one instance group.", shape.described)));
     };
-    if group.role != "ACTIVE" {
+    if group.role != shape.role {
         return Err(Problem::invalid(
             "instance_groups.0.role_type",
-            "A cluster without high availability has one group with the role ACTIVE.",
+            format!("{} has one group with the role {}.", shape.described, shape.role),
         ));
     }
     if ServerType::find(&group.server_type).is_none() {
@@ -182,11 +200,9 @@ fn check_groups(wanted: &[CreateGroup]) -> Result<Vec<InstanceGroup>, Problem> {
         .hint("List the server types to see which there are.")
         .field("instance_groups.0.server_type_name"));
     }
-    if group.instances.len() > 1 || group.instances.iter().any(|instance| instance.role != "ACTIVE") {
-        return Err(Problem::invalid(
-            "instance_groups.0.instances",
-            "A cluster without high availability has one instance with the role ACTIVE.",
-        ));
+    if !shape.fits(&group.instances) {
+        let message = format!("{} has one instance with the role {}.", shape.described, shape.instances.join(" and one with the role "));
+        return Err(Problem::invalid("instance_groups.0.instances", message));
     }
     if group.volumes.len() > 9 {
         return Err(Problem::invalid("instance_groups.0.block_storage_groups", "At most 9 volumes are allowed."));
@@ -197,13 +213,14 @@ fn check_groups(wanted: &[CreateGroup]) -> Result<Vec<InstanceGroup>, Problem> {
         size_gb: volume.size_gb,
         volume_type: volume.volume_type.clone(),
     });
-    let address = group.instances.first().and_then(|instance| instance.service_address);
+    let address_of = |role: &str| group.instances.iter().find(|instance| instance.role == role).and_then(|wish| wish.service_address);
+    let instances = shape.instances.iter().map(|role| InstanceWish { role: (*role).into(), service_address: address_of(role) });
     Ok(vec![InstanceGroup {
         id: GroupId::from_bits(fresh()),
         role: group.role.clone(),
         server_type: group.server_type.clone(),
         volumes: volumes.collect(),
-        instances: vec![InstanceWish { role: "ACTIVE".into(), service_address: address }],
+        instances: instances.collect(),
     }])
 }
 

@@ -29,7 +29,7 @@ pub struct CreateCluster {
     pub subnet: Option<String>,
     /// IANA time zone.
     pub timezone: String,
-    /// Two instances with failover; not there yet.
+    /// Two instances: one writes, the other takes its place.
     pub highly_available: bool,
     /// Maintenance window, echoed.
     pub maintenance: Option<MaintenanceWindow>,

@@ -82,6 +82,9 @@ pub struct Create {
     /// Address of its endpoint [default: a free one]
     #[arg(long, value_name = "ADDRESS")]
     address: Option<Ipv4Addr>,
+    /// Keep a second instance that takes the first one's place when that dies, with everything that was acknowledged
+    #[arg(long)]
+    highly_available: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -142,6 +145,9 @@ fn body(create: &Create, password: &str) -> Value {
     });
     if !create.allow.is_empty() {
         body["allow"] = json!(create.allow);
+    }
+    if create.highly_available {
+        body["highly_available"] = json!(true);
     }
     stated(body)
 }

@@ -54,6 +54,9 @@ pub struct DatabaseSpec {
     pub locale: Option<String>,
 }
 
+/// The role of a group whose instances take each other's place.
+pub const ACTIVE_STANDBY: &str = "ACTIVE_STANDBY";
+
 /// A group of like instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceGroup {
@@ -137,6 +140,10 @@ impl ClusterSpec {
     /// The address that the user insists on.
     pub fn wished_address(&self) -> Option<Ipv4Addr> {
         self.groups.iter().flat_map(|group| &group.instances).find_map(|instance| instance.service_address)
+    }
+    /// Whether a standby is kept that takes the primary's place.
+    pub fn is_highly_available(&self) -> bool {
+        self.groups.iter().any(|group| group.role == ACTIVE_STANDBY)
     }
     /// The server type of the (first) group.
     pub fn server_type(&self) -> &str {

@@ -15,12 +15,14 @@ pub struct Instance {
     pub host: HostId,
     /// Its name, as users see it.
     pub name: String,
-    /// `ACTIVE`, later `STANDBY`.
+    /// `ACTIVE` or `STANDBY`: what its row in the cluster's replication says, for those who look.
     pub role: String,
-    /// The uid its processes and files belong to; none where the host cannot tell tenants apart.
+    /// The uid that the cluster's processes and files belong to; none where the host cannot tell tenants apart.
     pub uid: Option<u32>,
     /// Which of several on the host's list it is; identity for an engine (MariaDB `server_id`).
     pub number: u32,
+    /// Its place among the instances of its cluster, from 0; stays when roles change.
+    pub slot: u32,
     /// What the last observation said.
     pub observed: Observed,
     /// When that was.

@@ -3,6 +3,7 @@
 use crate::engine::Installation;
 use crate::{ClusterId, InstanceId};
 use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Place {
     pub run: PathBuf,
     /// Directory the engine writes its own log files to.
     pub logs: PathBuf,
+    /// Where its peers in the cluster reach it, and nobody else.
+    pub replication: Ipv4Addr,
 }
 
 /// What an engine needs to know of an instance to describe its process.
@@ -45,6 +48,31 @@ pub struct InstanceSpec {
     pub administrator: String,
     /// Client connections at most.
     pub most_connections: u32,
+    /// Its part in a cluster of several instances; none: it is alone.
+    pub replication: Option<ReplicationSpec>,
+}
+
+/// An instance's part in a cluster of two: one writes, the other follows. Neither becomes writable by being started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicationSpec {
+    /// Whether it is started to become the primary (again), and so keeps what it wrote, or to follow.
+    pub becomes_primary: bool,
+    /// The other instance.
+    pub peer: InstanceId,
+    /// Where the other instance's things are.
+    pub peer_place: Place,
+    /// With which the two know each other.
+    pub password: ReplicationPassword,
+}
+
+/// The password by which the instances of a cluster know each other. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicationPassword(pub String);
+
+impl std::fmt::Debug for ReplicationPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReplicationPassword(hidden)")
+    }
 }
 
 /// A process as an engine wants it run.
@@ -66,6 +94,12 @@ pub struct ProcessLayout {
     /// nothing of that process is left.
     #[serde(default)]
     pub stale: Vec<PathBuf>,
+    /// Empty files made before each start, as its own account.
+    #[serde(default)]
+    pub marks: Vec<PathBuf>,
+    /// It shares a network with the other instances of its cluster, and with nobody else.
+    #[serde(default)]
+    pub has_peers: bool,
     /// The file in `Place::logs` it writes its main log to; standard output and error are appended to it too.
     pub log: PathBuf,
 }
@@ -79,13 +113,19 @@ pub struct Program {
     pub environment: Vec<(String, String)>,
 }
 
-/// A configuration file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A configuration file. `Debug` does not show its contents, which may hold a [`ReplicationPassword`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigFile {
     /// Name inside `Place::config`.
     pub name: String,
     /// Its contents.
     pub contents: String,
+}
+
+impl std::fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConfigFile").field("name", &self.name).field("bytes", &self.contents.len()).finish()
+    }
 }
 
 /// A clean stop: a signal to the main process, and how long to wait before the group is killed.

@@ -14,6 +14,7 @@ pub mod parameter;
 pub mod parameters;
 pub mod problem;
 pub mod public_address;
+pub mod replication;
 pub mod secret;
 pub mod server_type;
 pub mod service_state;

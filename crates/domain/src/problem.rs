@@ -81,6 +81,7 @@ codes! {
     IdempotencyKeyInUse "idempotency-key-in-use" Conflict,
     WrongState "wrong-state" Conflict,
     ClusterBusy "cluster-busy" Conflict,
+    NoStandbyInSync "no-standby-in-sync" Conflict,
     NotSupportedYet "not-supported-yet" NotSupported,
     NotEnoughSpace "not-enough-space" Exhausted,
     NotEnoughMemory "not-enough-memory" Exhausted,

@@ -25,6 +25,8 @@ pub fn layout(spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         socket: place.run.join("mariadb.sock"),
         working_directory: place.volume.clone(),
         stale: Vec::new(),
+        marks: Vec::new(),
+        has_peers: spec.replication.is_some(),
         log: place.logs.join("mariadb.log"),
     }
 }

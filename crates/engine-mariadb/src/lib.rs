@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, Program, TemplateSpec};
+use moorage_domain::layout::{InstanceSpec, JobStep, Place, ProcessLayout, Program, TemplateSpec};
 use moorage_domain::parameter::Parameter;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod character_set;
+mod copies;
 mod database;
 mod facts;
 mod last_words;
@@ -21,6 +22,7 @@ mod packages;
 mod parameters;
 mod programs;
 mod quote;
+mod replication;
 mod session;
 mod settings;
 mod template;
@@ -82,6 +84,17 @@ impl Engine for MariaDb {
     }
     fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         layout::layout(spec, place)
+    }
+    /// Its binary log begins with the first account.
+    fn new_standby_is_complete(&self) -> bool {
+        true
+    }
+    fn copy(&self, spec: &InstanceSpec, _place: &Place) -> Vec<JobStep> {
+        copies::copy(spec)
+    }
+    /// Started to follow, the server itself takes back what nobody has acknowledged.
+    fn rewind(&self, _spec: &InstanceSpec, _place: &Place) -> Vec<JobStep> {
+        Vec::new()
     }
     fn verifier(&self, password: &str, _salt: [u8; 16]) -> Result<Verifier, Problem> {
         verifier::verifier(password)

@@ -4,15 +4,17 @@ use crate::character_set;
 use crate::database::{self, Wanted};
 use crate::parameters;
 use crate::quote::{SQL_MODE, identifier, literal, pattern};
+use crate::replication;
 use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
+use moorage_domain::layout::{Place, ReplicationPassword};
 use moorage_domain::parameter::Parameter;
 use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
-use moorage_domain::{Problem, ProblemCode};
-use moorage_engine::{EngineError, EngineFacts, EngineSession};
+use moorage_domain::{InstanceId, Problem, ProblemCode};
+use moorage_engine::{Acknowledgement, EngineError, EngineFacts, EngineSession, Position};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, OptsBuilder};
 use std::future::Future;
@@ -79,6 +81,17 @@ fn failed(error: Error) -> EngineError {
             EngineError::refused("The socket of the engine may not be opened by this account.", error)
         }
         error => EngineError::unreachable(error),
+    }
+}
+
+impl Session {
+    /// Runs one statement.
+    pub(crate) async fn run(&mut self, statement: impl AsRef<str>) -> Result<(), EngineError> {
+        within(STATEMENT_LIMIT, self.connection.query_drop(statement.as_ref())).await
+    }
+    /// The first row of an answer.
+    pub(crate) async fn first(&mut self, question: &str) -> Result<Option<mysql_async::Row>, EngineError> {
+        within(STATEMENT_LIMIT, self.connection.query_first(question)).await
     }
 }
 
@@ -171,6 +184,34 @@ impl EngineSession for Session {
         }
         facts.databases.sort();
         Ok(facts)
+    }
+
+    async fn ensure_replication_account(&mut self, verifier: &Verifier) -> Result<(), EngineError> {
+        if !is_verifier(&verifier.0) {
+            return Err(refuse(Problem::internal()));
+        }
+        replication::ensure_account(self, verifier).await
+    }
+    async fn promote(&mut self) -> Result<(), EngineError> {
+        replication::promote(self).await
+    }
+    async fn require_acknowledgement(&mut self, _standby: &InstanceId) -> Result<(), EngineError> {
+        replication::require_acknowledgement(self).await
+    }
+    async fn release_commits(&mut self) -> Result<(), EngineError> {
+        replication::release_commits(self).await
+    }
+    async fn acknowledgement(&mut self, _standby: &InstanceId) -> Result<Acknowledgement, EngineError> {
+        replication::acknowledgement(self).await
+    }
+    async fn position(&mut self) -> Result<Position, EngineError> {
+        replication::position(self).await
+    }
+    async fn follow(&mut self, primary: &Place, password: &ReplicationPassword) -> Result<(), EngineError> {
+        replication::follow(self, primary, password).await
+    }
+    async fn has(&mut self, position: &Position) -> Result<bool, EngineError> {
+        replication::has(self, position).await
     }
 }
 

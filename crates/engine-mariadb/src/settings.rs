@@ -2,7 +2,7 @@
 
 use crate::character_set;
 use crate::programs;
-use moorage_domain::layout::{InstanceSpec, Place};
+use moorage_domain::layout::{InstanceSpec, Place, ReplicationSpec};
 use std::fmt::Write as _;
 
 /// Connections kept for administration and probes: users are held at their own number by the gateway.
@@ -12,6 +12,15 @@ pub const TEMPORARY_DIRECTORY: &str = "moorage_tmp";
 /// The redo log a template is made with, and that small types keep: another size is made at the first start, which costs a
 /// few flushes on a busy disk.
 pub const TEMPLATE_LOG_FILE_MB: u64 = 48;
+
+/// The account by which the instances of a cluster copy and follow each other.
+pub const REPLICATION: &str = "moorage_replication";
+/// The port of the address for replication.
+pub const REPLICATION_PORT: u16 = 3306;
+/// How long binary logs are kept: a standby that was away longer is made anew.
+const KEEP_LOGS_SECONDS: u32 = 6 * 3600;
+/// Nobody is acknowledged to because of time alone (a hundred years, in milliseconds).
+const FOR_EVER: &str = "3153600000000";
 
 const MIB: u64 = 1 << 20;
 /// Types up to this memory are small: starting fast and staying lean counts for more than throughput.
@@ -59,9 +68,8 @@ pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
     set("pid_file", &place.run.join("mariadb.pid").to_string_lossy());
     set("server_id", &spec.number.max(1).to_string());
 
-    // Reachable over the Unix socket only; the gateway says with a PROXY header where a user comes from.
+    // Users reach it over the Unix socket only; the gateway says with a PROXY header where a user comes from.
     set("socket", &place.run.join("mariadb.sock").to_string_lossy());
-    set("skip_networking", "ON");
     set("skip_name_resolve", "ON");
     set("proxy_protocol_networks", "localhost");
     set("max_connections", &(spec.most_connections + RESERVED_CONNECTIONS).to_string());
@@ -72,9 +80,16 @@ pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
     set("local_infile", "OFF");
     set("symbolic_links", "OFF");
 
-    // A commit that was acknowledged is on disk. There is no binary log: nobody reads it yet, it would fill the tenant's
-    // volume, and every commit would wait for a second flush (a third of the commits per second, measured).
-    set("skip_log_bin", "ON");
+    match &spec.replication {
+        Some(replication) => replicate(&mut set, place, replication),
+        None => {
+            set("skip_networking", "ON");
+            // There is no binary log: nobody reads it, it would fill the tenant's volume, and every commit would wait for a second
+            // flush (a third of the commits per second, measured).
+            set("skip_log_bin", "ON");
+        }
+    }
+    // A commit that was acknowledged is on disk.
     set("innodb_flush_log_at_trx_commit", "1");
     set("innodb_doublewrite", "ON");
     set("innodb_checksum_algorithm", "full_crc32");
@@ -91,6 +106,33 @@ pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
     set("character_set_server", character_set::known(&spec.character_set).unwrap_or(character_set::DEFAULT));
     set("default_time_zone", &spec.timezone);
     file
+}
+
+/// What a cluster of two needs. It starts read-only and follows nobody by itself.
+fn replicate(set: &mut impl FnMut(&str, &str), place: &Place, replication: &ReplicationSpec) {
+    set("bind_address", &place.replication.to_string());
+    set("port", &REPLICATION_PORT.to_string());
+    set("read_only", "ON");
+    set("skip_slave_start", "ON");
+    set("log_bin", "binlog");
+    set("log_bin_index", "binlog.index");
+    set("relay_log", "relay");
+    set("relay_log_index", "relay.index");
+    set("binlog_format", "ROW");
+    set("sync_binlog", "1");
+    set("binlog_expire_logs_seconds", &KEEP_LOGS_SECONDS.to_string());
+    set("max_binlog_size", "64M");
+    set("log_slave_updates", "ON");
+    set("gtid_strict_mode", "ON");
+    set("slave_parallel_threads", "4");
+    set("slave_parallel_mode", "optimistic");
+    set("slave_net_timeout", "5");
+    // Who begins as a standby takes back what nobody has acknowledged; a primary keeps it (decisions 12).
+    set("init_rpl_role", if replication.becomes_primary { "MASTER" } else { "SLAVE" });
+    set("rpl_semi_sync_slave_enabled", "ON");
+    set("rpl_semi_sync_master_wait_point", "AFTER_SYNC");
+    set("rpl_semi_sync_master_timeout", FOR_EVER);
+    set("rpl_semi_sync_master_wait_no_slave", "ON");
 }
 
 /// A value in an option file, quoted; a value cannot end its line.

@@ -86,6 +86,15 @@ fn log_in_behind_a_proxy(socket: &Path, header: &str, user: &str) -> String {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_two_instances() {
+    for installation in installations() {
+        let (first, second) = (temporary(), temporary());
+        let (mut first, mut second) = (bench(first.path(), &installation), bench(second.path(), &installation));
+        contract::replication::all(&MariaDb, &mut first, &mut second).await;
+    }
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_an_engine() {
     for installation in installations() {
         let directory = temporary();

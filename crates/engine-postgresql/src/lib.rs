@@ -5,13 +5,14 @@ use moorage_domain::Problem;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, Program, TemplateSpec};
+use moorage_domain::layout::{InstanceSpec, JobStep, Place, ProcessLayout, Program, TemplateSpec};
 use moorage_domain::parameter::Parameter;
 use moorage_domain::secret::Verifier;
 use moorage_engine::{Engine, EngineError, EngineSession, Fact, Package};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod copies;
 mod database;
 mod encoding;
 mod facts;
@@ -21,6 +22,7 @@ mod packages;
 mod parameters;
 mod programs;
 mod quote;
+mod replication;
 mod session;
 mod settings;
 mod template;
@@ -80,6 +82,16 @@ impl Engine for PostgreSql {
     }
     fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         layout::layout(spec, place)
+    }
+    /// Systems of different identifiers do not follow each other.
+    fn new_standby_is_complete(&self) -> bool {
+        false
+    }
+    fn copy(&self, spec: &InstanceSpec, _place: &Place) -> Vec<JobStep> {
+        copies::copy(spec)
+    }
+    fn rewind(&self, spec: &InstanceSpec, place: &Place) -> Vec<JobStep> {
+        copies::rewind(spec, place)
     }
     fn verifier(&self, password: &str, salt: [u8; 16]) -> Result<Verifier, Problem> {
         verifier::verifier(password, salt)

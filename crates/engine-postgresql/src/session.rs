@@ -3,17 +3,19 @@
 use crate::database::{self, Wanted};
 use crate::parameters;
 use crate::quote::{identifier, literal};
+use crate::replication;
 use crate::settings::ADMINISTRATOR;
 use crate::template::READY_DATABASE;
 use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
+use moorage_domain::layout::{Place, ReplicationPassword};
 use moorage_domain::parameter::Parameter;
 use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
-use moorage_domain::{Problem, ProblemCode};
-use moorage_engine::{EngineError, EngineFacts, EngineSession};
+use moorage_domain::{InstanceId, Problem, ProblemCode};
+use moorage_engine::{Acknowledgement, EngineError, EngineFacts, EngineSession, Position};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -129,7 +131,17 @@ fn failed(error: tokio_postgres::Error) -> EngineError {
 }
 
 impl Session {
-    async fn rows(&self, statements: &str) -> Result<Vec<SimpleQueryRow>, EngineError> {
+    /// Another conversation with the same server.
+    pub(crate) async fn another(&self) -> Result<Session, EngineError> {
+        connect(&self.socket).await
+    }
+
+    /// The first column of the first row.
+    pub(crate) async fn one(&self, statement: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.rows(statement).await?.first().and_then(|row| row.get(0)).map(String::from))
+    }
+
+    pub(crate) async fn rows(&self, statements: &str) -> Result<Vec<SimpleQueryRow>, EngineError> {
         let messages = match tokio::time::timeout(STATEMENT_LIMIT, self.client.simple_query(statements)).await {
             Ok(messages) => messages.map_err(failed)?,
             Err(late) => return Err(EngineError::unreachable(late)),
@@ -270,6 +282,34 @@ impl EngineSession for Session {
         }
         facts.databases.sort();
         Ok(facts)
+    }
+
+    async fn ensure_replication_account(&mut self, verifier: &Verifier) -> Result<(), EngineError> {
+        if !is_verifier(&verifier.0) {
+            return Err(EngineError { problem: Problem::internal(), passing: false, cause: None });
+        }
+        replication::ensure_account(self, verifier).await
+    }
+    async fn promote(&mut self) -> Result<(), EngineError> {
+        replication::promote(self).await
+    }
+    async fn require_acknowledgement(&mut self, standby: &InstanceId) -> Result<(), EngineError> {
+        replication::require_acknowledgement(self, standby).await
+    }
+    async fn release_commits(&mut self) -> Result<(), EngineError> {
+        replication::release_commits(self).await
+    }
+    async fn acknowledgement(&mut self, standby: &InstanceId) -> Result<Acknowledgement, EngineError> {
+        replication::acknowledgement(self, standby).await
+    }
+    async fn position(&mut self) -> Result<Position, EngineError> {
+        replication::position(self).await
+    }
+    async fn follow(&mut self, _primary: &Place, _password: &ReplicationPassword) -> Result<(), EngineError> {
+        replication::follow(self).await
+    }
+    async fn has(&mut self, position: &Position) -> Result<bool, EngineError> {
+        replication::has(self, position).await
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Everything is given in files of the host's own directory: the ones `initdb` leaves in the volume are not read.
 
-use moorage_domain::layout::{InstanceSpec, Place};
+use moorage_domain::layout::{InstanceSpec, Place, ReplicationSpec};
 use std::fmt::Write as _;
 
 /// The role that administers an instance; only the operating-system account of `serve` is let in as it.
 pub const ADMINISTRATOR: &str = "moorage_admin";
-/// The port in the name of the Unix socket; nothing listens on TCP.
+/// The role by which the instances of a cluster copy and follow each other.
+pub const REPLICATION: &str = "moorage_replication";
+/// The port in the name of the Unix socket, and of the address for replication where there is one.
 pub const SOCKET_PORT: u16 = 5432;
 /// Connections kept for administration and probes when users have taken all of theirs.
 const RESERVED_CONNECTIONS: u32 = 5;
@@ -53,8 +55,8 @@ pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
     set("ident_file", &place.config.join("pg_ident.conf").to_string_lossy());
     set("cluster_name", spec.instance.as_str());
 
-    // Reachable over the Unix socket only; the directory it is in says who may open it.
-    set("listen_addresses", "");
+    // Users reach it over the Unix socket only; the directory it is in says who may open it.
+    set("listen_addresses", &spec.replication.as_ref().map(|_| place.replication.to_string()).unwrap_or_default());
     set("port", &SOCKET_PORT.to_string());
     set("unix_socket_directories", &place.run.to_string_lossy());
     set("unix_socket_permissions", "0777");
@@ -68,6 +70,9 @@ pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
     set("synchronous_commit", "on");
     set("wal_level", "replica");
     set("wal_log_hints", "on");
+    if let Some(replication) = &spec.replication {
+        replicate(&mut set, spec, replication);
+    }
 
     set("shared_buffers", &format!("{}MB", sizes.shared_buffers_mb));
     set("effective_cache_size", &format!("{}MB", sizes.effective_cache_size_mb));
@@ -100,12 +105,37 @@ pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
     file
 }
 
+/// What a cluster of two needs. Either instance names the other: which of them follows is not a matter of settings.
+fn replicate(set: &mut impl FnMut(&str, &str), spec: &InstanceSpec, replication: &ReplicationSpec) {
+    let value = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
+    let peer = format!(
+        "host={} port={SOCKET_PORT} user={REPLICATION} password={} application_name={} sslmode=disable connect_timeout=2",
+        replication.peer_place.replication,
+        value(&replication.password.0),
+        value(spec.instance.as_str()),
+    );
+    set("primary_conninfo", &peer);
+    set("hot_standby", "on");
+    // At the default of 5 s some promotions take that long (measured: docs, decisions 13).
+    set("wal_retrieve_retry_interval", "100ms");
+    set("wal_receiver_status_interval", "1s");
+    set("wal_receiver_timeout", "5s");
+    set("wal_sender_timeout", "5s");
+    // A standby that comes back finds what it missed.
+    set("wal_keep_size", "256MB");
+}
+
 /// `pg_hba.conf`: the administrator by its operating-system account, everybody else by password, nobody on trust.
-pub fn access_file() -> String {
+pub fn access_file(replicates: bool) -> String {
+    let peers = if replicates {
+        format!("local replication {REPLICATION} scram-sha-256\nhost replication {REPLICATION} 127.0.0.0/8 scram-sha-256\n")
+    } else {
+        String::new()
+    };
     format!(
         "# Written by Moorage before every start; changes are lost.\n\
          local all {ADMINISTRATOR} peer map=moorage\n\
-         local replication all reject\n\
+         {peers}local replication all reject\n\
          local all all scram-sha-256\n"
     )
 }
@@ -143,7 +173,8 @@ mod tests {
 
     #[test]
     fn nobody_gets_in_on_trust() {
-        assert!(!access_file().contains("trust"));
+        assert!(!access_file(false).contains("trust") && !access_file(true).contains("trust"));
+        assert!(!access_file(false).contains("host"));
         assert_eq!(identity_file("root").lines().last(), Some("moorage \"root\" moorage_admin"));
     }
 }

@@ -7,7 +7,7 @@ use moorage_domain::layout::{JobStep, TemplateSpec};
 use std::time::Duration;
 
 /// Raise it when the recipe changes: templates of the old one are then no longer used.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// Initialising takes about a second on a quiet machine.
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -58,6 +58,12 @@ pub fn template(installation: &Installation) -> TemplateSpec {
             // The system identifier is the first eight bytes; rewriting the file gives it a valid checksum again.
             JobStep::Randomise { path: String::from("{volume}/global/pg_control"), offset: 0, length: 8 },
             run(&["pg_resetwal", "--force", "--pgdata={volume}"], String::new()),
+            // After that, the log counts as too poor to be followed until a server has run once. It notes how many connections it
+            // allowed, and one that follows may not allow fewer.
+            run(
+                &["postgres", "--single", "-D", "{volume}", "-c", "max_connections=5", "-c", "wal_level=replica", "postgres"],
+                String::new(),
+            ),
         ],
     }
 }

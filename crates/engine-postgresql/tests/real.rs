@@ -52,6 +52,15 @@ fn psql(bench: &Bench, socket: &Path, user: &str, password: &str, database: &str
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_two_instances() {
+    for installation in installations() {
+        let (first, second) = (temporary(), temporary());
+        let (mut first, mut second) = (bench(first.path(), &installation), bench(second.path(), &installation));
+        contract::replication::all(&PostgreSql, &mut first, &mut second).await;
+    }
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_an_engine() {
     for installation in installations() {
         let directory = temporary();

@@ -11,6 +11,7 @@ use moorage_domain::{ClusterId, InstanceId};
 use std::time::Duration;
 
 pub mod local;
+pub mod replication;
 
 /// The bench a suite runs on: makes volumes from templates and runs one process. It panics when it cannot.
 #[async_trait]
@@ -19,6 +20,10 @@ pub trait Runner: Send {
     fn installation(&self) -> Installation;
     /// The account that administers it.
     fn administrator(&self) -> String;
+    /// The instance that runs on it.
+    fn instance(&self) -> InstanceId;
+    /// Runs the steps of a job on its volume.
+    async fn work(&mut self, steps: &[JobStep]);
     /// An instance's place, its volume made from the template and personalised.
     async fn place(&mut self, template: &TemplateSpec) -> Place;
     /// Starts the process.
@@ -47,6 +52,7 @@ pub fn instance(engine: &dyn Engine, installation: Installation, administrator: 
         locale: engine.default_locale().map(String::from),
         administrator,
         most_connections: 20,
+        replication: None,
     }
 }
 

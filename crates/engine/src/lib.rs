@@ -1,10 +1,11 @@
 //! What an engine is: it describes processes, files, jobs and SQL; a host carries them out. It never knows which host.
 
 use async_trait::async_trait;
+use moorage_domain::InstanceId;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::layout::{InstanceSpec, Place, ProcessLayout, Program, TemplateSpec};
+use moorage_domain::layout::{InstanceSpec, JobStep, Place, ProcessLayout, Program, ReplicationPassword, TemplateSpec};
 use moorage_domain::parameter::Parameter;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
@@ -93,6 +94,14 @@ pub trait Engine: Send + Sync {
     fn read_catalogue(&self, output: &str) -> Vec<Parameter>;
     /// The process of one instance.
     fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout;
+    /// Whether an instance made from the template can follow a primary made from the same one, from its beginning; else it has to be
+    /// made a copy.
+    fn new_standby_is_complete(&self) -> bool;
+    /// Steps that make an instance's volume a copy of its peer's, which runs; whatever was in it is gone.
+    fn copy(&self, spec: &InstanceSpec, place: &Place) -> Vec<JobStep>;
+    /// Steps that make what a former primary wrote fit what its peer, the primary now, has; they may fail, and then only a copy helps.
+    /// None where being started to follow is enough.
+    fn rewind(&self, spec: &InstanceSpec, place: &Place) -> Vec<JobStep>;
     /// Turns a password into what the engine keeps of it. `salt` is fresh random bytes.
     fn verifier(&self, password: &str, salt: [u8; 16]) -> Result<Verifier, Problem>;
     /// Opens an administrative session over the instance's socket; gives up after a few seconds.
@@ -121,6 +130,38 @@ pub trait EngineSession: Send {
     async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError>;
     /// What the engine says of itself.
     async fn observe(&mut self) -> Result<EngineFacts, EngineError>;
+
+    /// On a primary: makes sure the account exists by which its peer copies and follows it.
+    async fn ensure_replication_account(&mut self, verifier: &Verifier) -> Result<(), EngineError>;
+    /// Makes it writable once everything it has received is applied; nobody has to acknowledge its commits from then on. One that is
+    /// writable stays as it is.
+    async fn promote(&mut self) -> Result<(), EngineError>;
+    /// On a primary: whether commits wait until this standby has them. When it returns, every commit that begins does; those that have
+    /// ended before are part of what [`position`](Self::position) says.
+    async fn require_acknowledgement(&mut self, standby: &InstanceId) -> Result<(), EngineError>;
+    /// On a primary: commits wait for nobody; those that wait are released.
+    async fn release_commits(&mut self) -> Result<(), EngineError>;
+    /// On a primary: what it says of its peer.
+    async fn acknowledgement(&mut self, standby: &InstanceId) -> Result<Acknowledgement, EngineError>;
+    /// On a primary: what it has written, by now.
+    async fn position(&mut self) -> Result<Position, EngineError>;
+    /// On a standby: makes sure it follows this peer, and acknowledges what it gets where the peer asks for that.
+    async fn follow(&mut self, primary: &Place, password: &ReplicationPassword) -> Result<(), EngineError>;
+    /// On a standby that follows: whether it has, on disk, what its primary had written at that position.
+    async fn has(&mut self, position: &Position) -> Result<bool, EngineError>;
+}
+
+/// A place in what an engine has written, in its own words (PostgreSQL: an LSN; MariaDB: a GTID position).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(pub String);
+
+/// What a primary says of its standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// Commits wait for it.
+    pub required: bool,
+    /// It is connected, and what it says counts as an acknowledgement.
+    pub given: bool,
 }
 
 /// What a running engine says of itself.

@@ -5,9 +5,11 @@ use crate::endpoints;
 use crate::files;
 use crate::gateway_watch;
 use crate::identity::boot;
+use crate::instance_jobs::InstanceJobs;
 use crate::instances;
 use crate::machine::{LocalHostOptions, Machine};
 use crate::manifests;
+use crate::networks;
 use crate::problems::{Doing, blocking, until_done};
 use crate::programs;
 use crate::shim::protocol::{ShimDirectory, Want};
@@ -23,8 +25,8 @@ use moorage_domain::instance::{ProcessState, VolumeRoom};
 use moorage_domain::layout::{Place, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{
-    Abilities, Change, EndpointState, EndpointWish, Host, HostError, HostResult, Inventory, ProcessWish, StopState, Traffic, VolumeState,
-    VolumeWish,
+    Abilities, Change, EndpointState, EndpointWish, Host, HostError, HostResult, Inventory, JobState, JobWish, ProcessWish, StopState,
+    Traffic, VolumeState, VolumeWish,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddrV4;
@@ -50,6 +52,7 @@ pub struct LocalHost {
     volumes: Arc<Volumes>,
     shims: Arc<Shims>,
     changes: broadcast::Sender<Change>,
+    jobs: InstanceJobs,
     locks: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
     /// Held while files of the gateway are written.
     gateway_files: Arc<tokio::sync::Mutex<()>>,
@@ -89,6 +92,7 @@ impl LocalHost {
             volumes,
             shims,
             changes,
+            jobs: InstanceJobs::default(),
             locks: Mutex::default(),
             gateway_files,
             listener,
@@ -189,6 +193,7 @@ impl LocalHost {
                     return Ok(());
                 }
             }
+            networks::remove(&machine, &cluster).doing("remove a cluster's network")?;
             terms.retire(&cluster)
         })
         .await
@@ -307,6 +312,7 @@ impl Host for LocalHost {
         let directory = self.machine.shim_of(&wish.instance);
         let sequence = {
             let _one = self.lock(&wish.instance).await;
+            self.jobs.end(&wish.instance).await;
             let (machine, terms, wish) = (Arc::clone(&self.machine), Arc::clone(&self.terms), wish.clone());
             // Asked again under the lock: a fence of a higher term may have passed meanwhile.
             blocking(move || {
@@ -321,6 +327,15 @@ impl Host for LocalHost {
         }
         self.carry_out(&directory, Change::Instance(wish.instance.clone()), sequence, SHIM_PATIENCE).await?;
         self.observe(&directory).await
+    }
+
+    async fn ensure_job(&self, wish: &JobWish) -> HostResult<JobState> {
+        self.raise(&wish.cluster, wish.term).await?;
+        let _one = self.lock(&wish.instance).await;
+        if matches!(self.observe(&self.machine.shim_of(&wish.instance)).await?, ProcessState::Running { .. }) {
+            return Err(Problem::new(ProblemCode::HostFailed, "Its engine runs: nothing else may work on its volume.").into());
+        }
+        self.jobs.ensure(&self.machine, wish, self.changes.clone()).await
     }
 
     async fn process(&self, instance: &InstanceId) -> HostResult<ProcessState> {
@@ -452,6 +467,7 @@ impl Host for LocalHost {
     async fn ensure_instance_absent(&self, instance: &InstanceId) -> HostResult<()> {
         until_done(async {
             self.volumes.forget(instance);
+            self.jobs.end(instance).await;
             let directory = self.machine.shim_of(instance);
             let cluster = {
                 let _one = self.lock(instance).await;

@@ -4,6 +4,7 @@
 use crate::files::{self, Account, Durability, ensure_directory};
 use crate::identity::{Identity, boot};
 use crate::machine::Machine;
+use crate::networks;
 use crate::problems::Doing;
 use crate::shim::protocol::{HungFile, ProcessFile, RestartRule, ShimDirectory, VERSION, Want, WantedFile, now};
 use crate::volumes;
@@ -33,6 +34,10 @@ pub(crate) fn write_wish(machine: &Machine, wish: &ProcessWish) -> HostResult<u6
     volumes::open(machine, &wish.instance)?;
     prepare_place(machine, &place, account).doing("prepare an instance's directories")?;
     write_config(&place.config, &wish.layout.files, account).doing("write the engine's configuration")?;
+    let network = match wish.layout.has_peers && machine.networks {
+        true => Some(networks::ensure(machine, &wish.cluster).doing("make a network for a cluster")?),
+        false => None,
+    };
     let name = wish.instance.as_str();
     let process = ProcessFile {
         version: VERSION,
@@ -46,7 +51,9 @@ pub(crate) fn write_wish(machine: &Machine, wish: &ProcessWish) -> HostResult<u6
         account,
         log: Some(wish.layout.log.clone()),
         groups: machine.groups.plan(name, wish.memory_bytes, wish.cpu),
+        marks: wish.layout.marks.clone(),
         own_network: machine.networks,
+        network,
         restart: if wish.restart { RestartRule::Limited } else { RestartRule::Never },
         stop: wish.layout.stop,
         socket: Some(wish.layout.socket.clone()),

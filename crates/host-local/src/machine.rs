@@ -13,6 +13,7 @@ use moorage_domain::engine::Installation;
 use moorage_domain::layout::Place;
 use moorage_domain::{HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{Abilities, HostError, HostResult};
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -193,7 +194,13 @@ impl Machine {
     }
     pub fn place(&self, id: &InstanceId) -> Place {
         let own = self.instance(id);
-        Place { volume: own.join("volume"), config: own.join("config"), run: self.run.join(id.as_str()), logs: own.join("logs") }
+        Place {
+            volume: own.join("volume"),
+            config: own.join("config"),
+            run: self.run.join(id.as_str()),
+            logs: own.join("logs"),
+            replication: replication_address(id),
+        }
     }
     pub fn shim_of(&self, id: &InstanceId) -> ShimDirectory {
         ShimDirectory::new(self.instance(id).join("shim"))
@@ -228,6 +235,15 @@ impl Machine {
         let names = files::names(&self.instances()).doing("list the instances")?;
         Ok(names.iter().filter_map(|name| InstanceId::parse(name).ok()).collect())
     }
+}
+
+/// An address in the upper half of 127.0.0.0/8, where no endpoint is. It only has to differ from its peer's where clusters have
+/// networks of their own; where they have none, from all others on the machine.
+fn replication_address(instance: &InstanceId) -> Ipv4Addr {
+    let hash =
+        instance.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let [.., a, b, c] = (hash ^ (hash >> 32)).to_be_bytes();
+    Ipv4Addr::new(127, a | 0x80, b, c.clamp(1, 254))
 }
 
 fn refused(message: String) -> HostError {

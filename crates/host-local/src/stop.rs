@@ -60,6 +60,7 @@ pub async fn stop_all(options: LocalHostOptions) -> HostResult<Stopped> {
             group.end(Duration::from_secs(10)).doing(stopping)?;
         }
         machine.groups.remove_all().doing(stopping)?;
+        crate::networks::remove_all(&machine).doing(stopping)?;
         crate::files::remove(&machine.run).doing(stopping)?;
         crate::volumes::drivers::close_below(&machine.storage)?;
         // Shared by all installations; goes with the last one.

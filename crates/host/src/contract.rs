@@ -106,6 +106,8 @@ pub fn script_engine(place: &Place, before: &str) -> ProcessLayout {
         stop: StopPlan { signal: 15, grace: Duration::from_secs(5) },
         socket: place.run.join("socket"),
         working_directory: place.volume.clone(),
+        marks: Vec::new(),
+        has_peers: false,
         stale: Vec::new(),
         log: place.logs.join("engine.log"),
     }

@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use moorage_domain::decide::admission::Capacity;
 use moorage_domain::engine::{EngineName, Installation};
 use moorage_domain::instance::{ProcessState, VolumeRoom};
-use moorage_domain::layout::{Place, ProcessLayout, Program, TemplateSpec};
+use moorage_domain::layout::{JobStep, Place, ProcessLayout, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -111,6 +111,34 @@ pub struct ProcessWish {
     pub restart: bool,
     /// The term in which this was decided.
     pub term: u64,
+}
+
+/// Work on an instance's volume while its process does not run, under a name: begun once, then only asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobWish {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The cluster, whose highest term the host remembers.
+    pub cluster: ClusterId,
+    /// Names this piece of work; another name is another piece.
+    pub name: String,
+    /// What to do; `{volume}` is the instance's. Runs under the instance's account, which owns its peers' volumes too.
+    pub steps: Vec<JobStep>,
+    /// The uid to run as; none: as the host itself.
+    pub uid: Option<u32>,
+    /// The term in which this was decided.
+    pub term: u64,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobState {
+    /// It is at it; ask again.
+    Running,
+    /// It was done, as far as this host remembers: since it was started.
+    Done,
+    /// It failed.
+    Failed(Problem),
 }
 
 /// How far a stop is.
@@ -241,6 +269,10 @@ pub trait Host: Send + Sync {
     /// Makes sure the process runs (or its shim is about to start it again); a running one is left alone. Returns at once,
     /// the engine may still be starting.
     async fn ensure_process(&self, wish: &ProcessWish) -> HostResult<ProcessState>;
+    /// Begins a job on an instance's volume unless one of that name was begun, and says how far it is. What a host that was
+    /// started again does not remember is begun again: a job may be repeated after any part of it. It is forgotten when the instance
+    /// is started.
+    async fn ensure_job(&self, wish: &JobWish) -> HostResult<JobState>;
     /// What the process is doing.
     async fn process(&self, instance: &InstanceId) -> HostResult<ProcessState>;
     /// Asks the process to stop cleanly and remembers that it is meant to be stopped; waits up to about two seconds.

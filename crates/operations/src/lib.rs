@@ -3,17 +3,21 @@
 //! What every step relies on: it reads the world first, chooses names one step before it uses them, only ensures, and
 //! leaves one commit behind. Step names and state fields are a wire format: add, never rename.
 
+pub mod failover;
 pub mod manifest;
 pub mod owner;
 pub mod provision;
 pub mod recover;
+pub mod rejoin;
 pub mod renew_certificate;
+mod replication;
 pub mod restart;
 pub mod serving;
 pub mod set_allow_list;
 pub mod set_maintenance;
 pub mod set_owner_password;
 pub mod set_public_address;
+pub mod standby;
 pub mod start;
 pub mod stop;
 pub mod synchronize_parameters;
@@ -35,6 +39,8 @@ pub fn all() -> Registry<World> {
         .with(stop::Stop)
         .with(restart::Restart)
         .with(recover::Recover)
+        .with(failover::Failover)
+        .with(rejoin::Rejoin)
         .with(terminate::Terminate)
         .with(set_allow_list::SetAllowList)
         .with(set_maintenance::SetMaintenance)

@@ -72,6 +72,11 @@ fn lasting(mut row: StoredRow) -> StoredRow {
         row.set("observed", StoredValue::Text("{}".into()));
         row.set("observed_at", StoredValue::Null(()));
     }
+    // Who may be promoted is true of a moment.
+    if row.table == "replication" {
+        row.set("promotable", StoredValue::Null(()));
+        row.set("reason", StoredValue::Text("What is known of it dates from before the store was rebuilt.".into()));
+    }
     row
 }
 

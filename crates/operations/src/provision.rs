@@ -2,13 +2,16 @@
 
 use crate::manifest;
 use crate::owner;
+use crate::replication;
 use crate::serving::{self, Answer, Lead};
 use crate::set_public_address;
+use crate::standby::{self, Progress};
 use crate::start;
 use crate::world::{World, engine_failed, host_failed, insist, store_failed};
 use async_trait::async_trait;
 use moorage_domain::cluster::Cluster;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
+use moorage_domain::replication::Replication;
 use moorage_domain::subnet::choose_address;
 use moorage_domain::{InstanceId, Problem, ProblemCode, SecretId, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
@@ -40,11 +43,14 @@ pub struct State {
     /// When the engine was first started.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
+    /// What was learnt of the standby of a cluster of two.
+    #[serde(default)]
+    pub standby: standby::State,
 }
 
 steps! {
     /// The steps in their order; `Remove` is the clean-up path.
-    pub enum Step { Allocate, Volume, Start, Endpoint, Database, Publish, Remove }
+    pub enum Step { Allocate, Volume, Start, Endpoint, Database, Copy, Follow, Synchronise, Publish, Remove }
 }
 
 /// Making a template takes seconds; a busy disk may need minutes.
@@ -85,6 +91,9 @@ impl Operation for Provision {
             Step::Start => start(state, context).await,
             Step::Endpoint => endpoint(state, context).await,
             Step::Database => database(request, state, context).await,
+            Step::Copy => copy(state, context).await,
+            Step::Follow => follow(state, context).await,
+            Step::Synchronise => synchronise(state, context).await,
             Step::Publish => publish(context).await,
             Step::Remove => remove(context).await.map_err(|error| insist(error, context.attempt())),
         }
@@ -109,17 +118,36 @@ async fn allocate(state: &State, context: &mut Context<World>) -> Result<Next<St
                 )
             })?),
         };
-        writes.push(Write::Instance(Instance {
-            id: InstanceId::from_bits(context.fresh_id()),
-            cluster: loaded.cluster.id.clone(),
-            host: loaded.cluster.host.clone(),
-            name: format!("{}-1", loaded.cluster.spec.instance_name_prefix),
-            role: "ACTIVE".into(),
-            uid,
-            number: (1..).find(|number| !numbers.contains(number)).unwrap_or(u32::MAX),
-            observed: Observed::default(),
-            observed_at: None,
-        }));
+        let free = (1..).filter(|number| !numbers.contains(number));
+        let roles: &[&str] = if loaded.cluster.spec.is_highly_available() { &["ACTIVE", "STANDBY"] } else { &["ACTIVE"] };
+        let instances: Vec<_> = roles
+            .iter()
+            .zip(0..)
+            .zip(free)
+            .map(|((role, slot), number)| Instance {
+                id: InstanceId::from_bits(context.fresh_id()),
+                cluster: loaded.cluster.id.clone(),
+                host: loaded.cluster.host.clone(),
+                name: format!("{}-{}", loaded.cluster.spec.instance_name_prefix, slot + 1),
+                role: (*role).to_owned(),
+                uid,
+                slot,
+                number,
+                observed: Observed::default(),
+                observed_at: None,
+            })
+            .collect();
+        if let [primary, _] = instances.as_slice() {
+            writes.push(Write::Replication(Replication {
+                cluster: loaded.cluster.id.clone(),
+                primary: primary.id.clone(),
+                promotable: None,
+                rewind: None,
+                reason: "The cluster is being made.".to_owned(),
+                sealed_password: replication::new_password(world, &loaded.cluster.id)?,
+            }));
+        }
+        writes.extend(instances.into_iter().map(Write::Instance));
     }
     if loaded.endpoint.is_none() {
         writes.push(another_address(world, &loaded.cluster, state).await?);
@@ -144,26 +172,35 @@ async fn another_address(world: &World, cluster: &Cluster, state: &State) -> Res
     Ok(Write::Endpoint(cluster.host.clone(), Endpoint { cluster: cluster.id.clone(), address, port: cluster.spec.port, public }))
 }
 
-/// Makes true: the instance has a data directory of its own, on disk. Repeating finds it there. Way back: `Remove`.
+/// Makes true: each instance has a data directory of its own, on disk. Repeating finds it there. Way back: `Remove`.
 async fn volume(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    let instance = loaded.instance()?;
     let installation = world.installation(loaded.cluster.engine, &loaded.cluster.version).await?;
     let template = world.engine(loaded.cluster.engine)?.template(&installation, &world.host.administrator());
-    let wish = VolumeWish { instance: instance.id.clone(), template, uid: instance.uid, size_gb: loaded.cluster.spec.data_size_gb() };
     let asked_at = *state.volume_asked_at.get_or_insert(context.now());
-    match world.host.ensure_volume(&wish).await.map_err(host_failed)? {
-        VolumeState::Ready { from_spare } => {
-            context.note(if from_spare { "took a spare data directory" } else { "made a data directory" });
-            Ok(Next::Go(Step::Start))
+    let mut made = Vec::new();
+    loaded.instance()?;
+    for instance in loaded.instances() {
+        let (template, size_gb) = (template.clone(), loaded.cluster.spec.data_size_gb());
+        let wish = VolumeWish { instance: instance.id.clone(), template, uid: instance.uid, size_gb };
+        match world.host.ensure_volume(&wish).await.map_err(host_failed)? {
+            VolumeState::Ready { from_spare } => {
+                made.push(if from_spare { "took a spare data directory" } else { "made a data directory" })
+            }
+            VolumeState::Preparing if context.now().since(asked_at) > VOLUME_LIMIT => {
+                return Err(StepError::GiveUp(
+                    Problem::new(ProblemCode::HostFailed, "Making the data directory took too long.")
+                        .hint("Look at the disk's load, then try again."),
+                ));
+            }
+            VolumeState::Preparing => {
+                return Ok(Next::Wait(Step::Volume, Duration::from_millis(50), "A data directory is being made.".into()));
+            }
         }
-        VolumeState::Preparing if context.now().since(asked_at) > VOLUME_LIMIT => Err(StepError::GiveUp(
-            Problem::new(ProblemCode::HostFailed, "Making the data directory took too long.")
-                .hint("Look at the disk's load, then try again."),
-        )),
-        VolumeState::Preparing => Ok(Next::Wait(Step::Volume, Duration::from_millis(50), "A data directory is being made.".into())),
     }
+    made.into_iter().for_each(|words| context.note(words));
+    Ok(Next::Go(Step::Start))
 }
 
 /// Makes true: a shim keeps the engine's process. It starts up while the endpoint is made. Repeating leaves a running one
@@ -220,7 +257,7 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let since = state.started_at.unwrap_or(loaded.cluster.created_at);
-    let mut session = match serving::answers(world, &loaded, since, context.now().since(since)).await? {
+    let session = match serving::answers(world, &loaded, since, context.now().since(since)).await? {
         Answer::Yes(session) => session,
         Answer::NotYet(doing) if context.now().since(since) > serving::STARTING_LIMIT => {
             return Err(StepError::GiveUp(
@@ -230,8 +267,47 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
         Answer::NotYet(doing) => return Ok(Next::Wait(Step::Database, Duration::from_millis(100), doing)),
     };
     let verifier = owner::verifier(world, request.verifier.as_ref()).await?;
+    let mut session = session;
+    replication::promote(world, &loaded, session.as_mut()).await?;
+    replication::ensure_account(world, &loaded, session.as_mut()).await?;
     session.ensure_database_with_owner(&loaded.cluster.spec.database, &verifier).await.map_err(engine_failed)?;
-    Ok(Next::Go(Step::Publish))
+    Ok(Next::Go(if loaded.standby.is_some() { Step::Copy } else { Step::Publish }))
+}
+
+/// Makes true: the standby's directory is one that can follow. Repeating asks how far that is. Way back: `Remove`.
+async fn copy(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let engine = world.load(context.cluster_id()).await?.cluster.engine;
+    if !world.engine(engine)?.new_standby_is_complete() {
+        state.standby.needs_copy = true;
+    }
+    Ok(match standby::prepare(&mut state.standby, context).await? {
+        Progress::Waits(doing) => Next::Wait(Step::Copy, Duration::from_millis(50), doing.into()),
+        _ => Next::Go(Step::Follow),
+    })
+}
+
+/// Makes true: the standby's engine answers. Way back: `Remove`.
+async fn follow(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    Ok(match standby::start(&mut state.standby, context).await? {
+        Progress::Done => Next::Go(Step::Synchronise),
+        Progress::Waits(doing) => Next::Wait(Step::Follow, Duration::from_millis(100), doing.into()),
+        Progress::DoesNotFit => anew(state),
+    })
+}
+
+/// Makes true: the standby is in sync, and recorded as such. Way back: `Remove`.
+async fn synchronise(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    Ok(match standby::synchronise(&mut state.standby, context).await? {
+        Progress::Done => Next::Go(Step::Publish),
+        Progress::Waits(doing) => Next::Wait(Step::Synchronise, Duration::from_millis(50), doing.into()),
+        Progress::DoesNotFit => anew(state),
+    })
+}
+
+fn anew(state: &mut State) -> Next<Step> {
+    standby::anew(&mut state.standby);
+    Next::Go(Step::Copy)
 }
 
 /// Makes true: the cluster's rows are kept beside its volume, and users reach the database. Repeating keeps and publishes the same.
@@ -247,13 +323,14 @@ async fn remove(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     world.host.ensure_endpoint_absent(&loaded.cluster.id).await.map_err(host_failed)?;
-    if let Some(instance) = &loaded.instance {
+    for instance in loaded.instances() {
         world.host.ensure_instance_absent(&instance.id).await.map_err(host_failed)?;
     }
     let why = context.problem().map_or_else(|| "Its creation was cancelled.".to_owned(), |problem| problem.message.clone());
     let cluster = loaded.cluster.id.clone();
     context.write(Write::RemoveEndpoint(cluster.clone()));
     context.write(Write::RemoveInstances(cluster.clone()));
+    context.write(Write::RemoveReplication(cluster.clone()));
     context.write(Write::CreationFailed(cluster, why));
     Ok(Next::Done)
 }

@@ -1,9 +1,10 @@
 //! What makes a cluster serve, shared by every operation that starts, stops or moves one.
 
+use crate::replication;
 use crate::world::{Chain, Loaded, World, engine_failed, host_failed};
 use moorage_domain::cluster::{Cluster, Wish};
 use moorage_domain::instance::{Endpoint, Instance, Observed, ProcessExit, ProcessState};
-use moorage_domain::layout::{InstanceSpec, ProcessLayout};
+use moorage_domain::layout::{InstanceSpec, ProcessLayout, ReplicationSpec};
 use moorage_domain::parameter::Parameter;
 use moorage_domain::server_type::ServerType;
 use moorage_domain::{Problem, ProblemCode, Timestamp, allow_list};
@@ -11,6 +12,7 @@ use moorage_durable::{StepError, wall_now};
 use moorage_engine::EngineSession;
 use moorage_host::{EndpointState, EndpointWish, ProcessWish, StopState, TlsPem};
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a step itself watches a starting engine before it gives its place back.
@@ -20,6 +22,32 @@ pub const STARTING_LIMIT: Duration = Duration::from_secs(600);
 
 /// The process of a cluster's instance, as its engine describes it.
 pub async fn describe(world: &World, cluster: &Cluster, instance: &Instance) -> Result<(ProcessLayout, ServerType), StepError> {
+    describe_part(world, cluster, instance, None).await
+}
+
+/// The socket of an instance, over which it is administered.
+pub async fn socket(world: &World, cluster: &Cluster, instance: &Instance) -> Result<PathBuf, StepError> {
+    Ok(describe(world, cluster, instance).await?.0.socket)
+}
+
+/// The process of an instance with its part in a cluster of two.
+async fn describe_part(
+    world: &World,
+    cluster: &Cluster,
+    instance: &Instance,
+    replication: Option<ReplicationSpec>,
+) -> Result<(ProcessLayout, ServerType), StepError> {
+    let (spec, server_type) = specify(world, cluster, instance, replication).await?;
+    Ok((world.engine(cluster.engine)?.layout(&spec, &world.host.place(&instance.id)), server_type))
+}
+
+/// What an engine needs to know of an instance.
+pub(crate) async fn specify(
+    world: &World,
+    cluster: &Cluster,
+    instance: &Instance,
+    replication: Option<ReplicationSpec>,
+) -> Result<(InstanceSpec, ServerType), StepError> {
     let installation = world.installation(cluster.engine, &cluster.version).await?;
     let server_type = ServerType::find(cluster.spec.server_type()).ok_or_else(|| {
         StepError::GiveUp(Problem::new(
@@ -39,15 +67,20 @@ pub async fn describe(world: &World, cluster: &Cluster, instance: &Instance) -> 
         locale: cluster.spec.database.locale.clone(),
         administrator: world.host.administrator(),
         most_connections: world.most_connections,
+        replication,
     };
-    let layout = world.engine(cluster.engine)?.layout(&spec, &world.host.place(&instance.id));
-    Ok((layout, server_type))
+    Ok((spec, server_type))
 }
 
-/// Makes sure the instance's process runs under its shim.
+/// Makes sure the process of the instance that writes runs under its shim.
 pub async fn ensure_started(world: &World, loaded: &Loaded) -> Result<ProcessState, StepError> {
-    let instance = loaded.instance()?;
-    let (layout, server_type) = describe(world, &loaded.cluster, instance).await?;
+    ensure_instance_started(world, loaded, loaded.instance()?).await
+}
+
+/// Makes sure an instance's process runs under its shim. In a cluster of two it comes up read-only.
+pub(crate) async fn ensure_instance_started(world: &World, loaded: &Loaded, instance: &Instance) -> Result<ProcessState, StepError> {
+    let part = replication::part(world, loaded, instance)?;
+    let (layout, server_type) = describe_part(world, &loaded.cluster, instance, part).await?;
     let wish = ProcessWish {
         instance: instance.id.clone(),
         cluster: loaded.cluster.id.clone(),
@@ -55,7 +88,8 @@ pub async fn ensure_started(world: &World, loaded: &Loaded) -> Result<ProcessSta
         uid: instance.uid,
         memory_bytes: server_type.memory_bytes(),
         cpu: server_type.cpu,
-        restart: true,
+        // Who died may not be the one who writes any more (decisions 6).
+        restart: loaded.replication.is_none(),
         term: loaded.cluster.term,
     };
     world.host.ensure_process(&wish).await.map_err(host_failed)
@@ -72,7 +106,17 @@ pub enum Answer {
 /// Watches a starting engine for a short while. An engine that ended by itself since `since` will not do better the next
 /// time: that is a failure with the engine's own words. `waited` is how long it has been waited for already.
 pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp, waited: Duration) -> Result<Answer, StepError> {
-    let instance = loaded.instance()?;
+    instance_answers(world, loaded, loaded.instance()?, since, waited).await
+}
+
+/// The same of one of several instances.
+pub(crate) async fn instance_answers(
+    world: &World,
+    loaded: &Loaded,
+    instance: &Instance,
+    since: Timestamp,
+    waited: Duration,
+) -> Result<Answer, StepError> {
     let engine = world.engine(loaded.cluster.engine)?;
     let (layout, _) = describe(world, &loaded.cluster, instance).await?;
     let administrator = world.host.administrator();
@@ -86,7 +130,7 @@ pub async fn answers(world: &World, loaded: &Loaded, since: Timestamp, waited: D
         let process = world.host.process(&instance.id).await.map_err(host_failed)?;
         if matches!(process, ProcessState::Absent | ProcessState::Stopped) {
             // A reboot or `stop --all` came in between: the step that started it is behind us.
-            ensure_started(world, loaded).await?;
+            ensure_instance_started(world, loaded, instance).await?;
         }
         if let Some(exit) = hopeless(&process, since) {
             let words = match engine.last_words(&exit.last_words) {
@@ -143,11 +187,16 @@ fn was(exit: &ProcessExit) -> String {
     if words.starts_with("killed") { format!("was {words}") } else { words }
 }
 
-/// Asks the instance to stop cleanly; true once its group is empty.
+/// Asks the instances to stop cleanly, the one that writes first, so that the other gets its last words; true once their groups are
+/// empty.
 pub async fn ensure_stopped(world: &World, loaded: &Loaded) -> Result<bool, StepError> {
-    let Some(instance) = &loaded.instance else { return Ok(true) };
-    let state = world.host.ensure_stopped(&instance.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
-    Ok(state == StopState::Stopped)
+    for instance in loaded.instances() {
+        let state = world.host.ensure_stopped(&instance.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
+        if state != StopState::Stopped {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Who the endpoint leads to.

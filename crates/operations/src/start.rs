@@ -1,5 +1,6 @@
 //! `cluster.start`: from stopped to serving.
 
+use crate::replication;
 use crate::serving::{self, Answer, Lead};
 use crate::stop;
 use crate::world::{World, insist};
@@ -85,6 +86,9 @@ pub(crate) async fn begin(state: &mut State, context: &mut Context<World>) -> Re
     state.started_at.get_or_insert(context.now());
     serving::ensure_started(world, &loaded).await?;
     let installed = world.installation(loaded.cluster.engine, &loaded.cluster.version).await?.version;
+    if let Some(write) = replication::nobody_else(&loaded, "The primary was started again.") {
+        context.write(write);
+    }
     if installed != loaded.cluster.version {
         context.note(format!("version {} is not installed any more; it runs on {installed}", loaded.cluster.version));
         context.write(Write::Version(loaded.cluster.id, installed));
@@ -100,7 +104,10 @@ pub(crate) async fn answer(state: &mut State, context: &mut Context<World>) -> R
     let loaded = world.load(context.cluster_id()).await?;
     let now = context.now();
     let since = state.started_at.unwrap_or(now);
-    let answer = serving::answers(world, &loaded, since, now.since(since)).await?;
+    let mut answer = serving::answers(world, &loaded, since, now.since(since)).await?;
+    if let Answer::Yes(session) = &mut answer {
+        replication::promote(world, &loaded, session.as_mut()).await?;
+    }
     if let Answer::NotYet(doing) = &answer {
         let tail = world.host.log_tail(&loaded.instance()?.id, LOG_END).await.unwrap_or_default();
         let end = world.engine(loaded.cluster.engine)?.without_refusals(&tail);

@@ -1,5 +1,6 @@
 //! `cluster.stop`: from serving to stopped, data kept.
 
+use crate::replication;
 use crate::serving::{self, Lead};
 use crate::world::{World, insist};
 use async_trait::async_trait;
@@ -69,6 +70,9 @@ pub(crate) async fn close(context: &mut Context<World>) -> Result<(), StepError>
     if loaded.endpoint.is_some() {
         serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::Nowhere, None).await?;
     }
+    if let Some(write) = replication::nobody_else(&loaded, "The cluster was stopped.") {
+        context.write(write);
+    }
     if let Some(instance) = loaded.instance {
         context.write(Write::Observed(instance.id, Observed { published: false, ..instance.observed }));
     }
@@ -83,7 +87,7 @@ pub(crate) async fn halted(context: &mut Context<World>) -> Result<bool, StepErr
     if !serving::ensure_stopped(world, &loaded).await? {
         return Ok(false);
     }
-    if let Some(instance) = &loaded.instance {
+    for instance in loaded.instances() {
         let write = Write::Observed(instance.id.clone(), serving::observed_stopped(instance));
         context.write(write);
     }

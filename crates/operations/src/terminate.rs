@@ -55,7 +55,7 @@ impl Operation for Terminate {
 async fn close(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    if let Some(instance) = &loaded.instance {
+    for instance in loaded.instances() {
         world.host.fence(&instance.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
     }
     world.host.ensure_endpoint_absent(&loaded.cluster.id).await.map_err(host_failed)?;
@@ -66,12 +66,13 @@ async fn close(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
 async fn remove(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    if let Some(instance) = &loaded.instance {
+    for instance in loaded.instances() {
         world.host.ensure_instance_absent(&instance.id).await.map_err(host_failed)?;
     }
     let cluster = loaded.cluster.id.clone();
     context.write(Write::RemoveEndpoint(cluster.clone()));
     context.write(Write::RemoveInstances(cluster.clone()));
+    context.write(Write::RemoveReplication(cluster.clone()));
     context.write(Write::Gone(cluster));
     Ok(Next::Done)
 }

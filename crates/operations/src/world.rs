@@ -4,13 +4,14 @@ use moorage_domain::cluster::Cluster;
 use moorage_domain::engine::{EngineName, Installation, Version};
 use moorage_domain::instance::{Endpoint, Instance};
 use moorage_domain::public_address::PublicAddresses;
+use moorage_domain::replication::Replication;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{ClusterId, Problem, ProblemCode};
 use moorage_durable::StepError;
 use moorage_engine::{Engine, EngineError};
 use moorage_host::{Host, HostError};
 use moorage_secrets::{CertificateAuthority, MasterKey};
-use moorage_store::{Clusters, Endpoints, Instances, Store, StoreError};
+use moorage_store::{Clusters, Endpoints, Instances, Replications, Store, StoreError};
 use std::sync::Arc;
 
 /// The world outside an operation's row.
@@ -37,8 +38,12 @@ pub struct World {
 pub struct Loaded {
     /// The cluster.
     pub cluster: Cluster,
-    /// Its instance, once one was chosen.
+    /// Its instance, once one was chosen; of several, the one that writes.
     pub instance: Option<Instance>,
+    /// The other one, where there are two.
+    pub standby: Option<Instance>,
+    /// Who writes and who may take its place, where there are two.
+    pub replication: Option<Replication>,
     /// Its endpoint, once an address was chosen.
     pub endpoint: Option<Endpoint>,
 }
@@ -52,9 +57,15 @@ impl World {
             .await
             .map_err(store_failed)?
             .ok_or_else(|| StepError::GiveUp(Problem::new(ProblemCode::ClusterNotFound, "The cluster is gone.")))?;
-        let instance = look.instances_of(id).await.map_err(store_failed)?.into_iter().next();
+        let mut instances = look.instances_of(id).await.map_err(store_failed)?;
+        let replication = look.replication_of(id).await.map_err(store_failed)?;
+        if let Some(replication) = &replication {
+            instances.sort_by_key(|instance| instance.id != replication.primary);
+        }
+        let mut instances = instances.into_iter();
+        let (instance, standby) = (instances.next(), instances.next());
         let endpoint = look.endpoint_of(id).await.map_err(store_failed)?;
-        Ok(Loaded { cluster, instance, endpoint })
+        Ok(Loaded { cluster, instance, standby, replication, endpoint })
     }
 
     /// The engine of that name.
@@ -92,6 +103,18 @@ impl Loaded {
     /// The instance, which an earlier step has chosen.
     pub fn instance(&self) -> Result<&Instance, StepError> {
         self.instance.as_ref().ok_or_else(|| missing("instance"))
+    }
+    /// The standby of a cluster of two, which an earlier step has chosen.
+    pub fn standby(&self) -> Result<&Instance, StepError> {
+        self.standby.as_ref().ok_or_else(|| missing("standby"))
+    }
+    /// Who writes in a cluster of two.
+    pub fn replication(&self) -> Result<&Replication, StepError> {
+        self.replication.as_ref().ok_or_else(|| missing("record of who writes"))
+    }
+    /// All instances, the one that writes first.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instance.iter().chain(&self.standby)
     }
     /// The endpoint, which an earlier step has chosen.
     pub fn endpoint(&self) -> Result<&Endpoint, StepError> {

@@ -5,6 +5,7 @@ use moorage_domain::cluster::{ClusterSpec, Wish};
 use moorage_domain::engine::Version;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
 use moorage_domain::parameter::AppliedParameters;
+use moorage_domain::replication::Replication;
 use moorage_domain::{ClusterId, HostId, InstanceId, Timestamp};
 
 /// One change of domain rows.
@@ -34,6 +35,10 @@ pub enum Write {
     Gone(ClusterId),
     /// What was last seen of an instance.
     Observed(InstanceId, Observed),
+    /// Who writes in a cluster and who may take its place.
+    Replication(Replication),
+    /// A cluster's instances go, and so does what is known of who writes.
+    RemoveReplication(ClusterId),
 }
 
 impl UnitOfWork {
@@ -55,6 +60,8 @@ impl UnitOfWork {
                 self.set_gone(cluster, now).await
             }
             Write::Observed(instance, observed) => self.observe_instance(instance, observed, now).await,
+            Write::Replication(replication) => self.put_replication(replication).await,
+            Write::RemoveReplication(cluster) => self.remove_replication(cluster).await,
         }
     }
 }

@@ -6,6 +6,7 @@ use moorage_domain::cluster::{Cluster, ClusterSpec, Wish};
 use moorage_domain::decide::admission::Promise;
 use moorage_domain::decide::status::{StatusInput, decide};
 use moorage_domain::engine::{EngineName, Version};
+use moorage_domain::instance::Instance;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::{ClusterId, HostId, OperationId, ProjectId, Timestamp};
 use sqlx::Row;
@@ -322,12 +323,19 @@ impl UnitOfWork {
         let creation_failed: Option<String> = row.get("creation_failed");
         let before: (String, Option<String>) = (row.get("state"), row.get("state_reason"));
         let holder = crate::Operations::holder(self, cluster).await?;
-        let observed: Vec<_> = crate::Instances::instances_of(self, cluster).await?.into_iter().map(|i| i.observed).collect();
+        let replication = crate::Replications::replication_of(self, cluster).await?;
+        let writes = |instance: &Instance| replication.as_ref().is_none_or(|replication| replication.primary == instance.id);
+        let instances = crate::Instances::instances_of(self, cluster).await?;
+        let observed: Vec<_> = instances.into_iter().filter(writes).map(|instance| instance.observed).collect();
         let (state, reason) = decide(&StatusInput {
             wish: Wish::parse(&wish).ok_or_else(|| unreadable("cluster", "unknown wish"))?,
             holder,
             creation_failed: creation_failed.as_deref(),
             instances: &observed,
+            unprotected: replication
+                .as_ref()
+                .filter(|replication| replication.promotable.is_none())
+                .map(|replication| &*replication.reason),
         });
         if (state.as_str(), &reason) != (before.0.as_str(), &before.1) {
             let query = sqlx::query(SET_STATE).bind(cluster.as_str()).bind(state.as_str()).bind(&reason);

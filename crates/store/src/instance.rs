@@ -9,12 +9,12 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 statements! {
-    UPSERT = "INSERT INTO instance (id, cluster_id, host_id, name, role, uid, number, observed, observed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, uid = excluded.uid, number = excluded.number";
-    OF_CLUSTER = "SELECT id, cluster_id, host_id, name, role, uid, number, observed, observed_at FROM instance WHERE cluster_id = $1 ORDER BY name";
-    GET = "SELECT id, cluster_id, host_id, name, role, uid, number, observed, observed_at FROM instance WHERE id = $1";
-    OF_HOST = "SELECT id, cluster_id, host_id, name, role, uid, number, observed, observed_at FROM instance WHERE host_id = $1 ORDER BY id";
+    UPSERT = "INSERT INTO instance (id, cluster_id, host_id, name, role, uid, number, slot, observed, observed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, uid = excluded.uid, number = excluded.number, slot = excluded.slot";
+    OF_CLUSTER = "SELECT id, cluster_id, host_id, name, role, uid, number, slot, observed, observed_at FROM instance WHERE cluster_id = $1 ORDER BY slot, name";
+    GET = "SELECT id, cluster_id, host_id, name, role, uid, number, slot, observed, observed_at FROM instance WHERE id = $1";
+    OF_HOST = "SELECT id, cluster_id, host_id, name, role, uid, number, slot, observed, observed_at FROM instance WHERE host_id = $1 ORDER BY id";
     USED_ON_HOST = "SELECT uid, number FROM instance WHERE host_id = $1";
     OBSERVE = "UPDATE instance SET observed = $2, observed_at = $3 WHERE id = $1";
     REMOVE = "DELETE FROM instance WHERE cluster_id = $1";
@@ -31,6 +31,7 @@ fn read(row: &AnyRow) -> StoreResult<Instance> {
         role: text("role")?,
         uid: row.try_get::<Option<i64>, _>("uid").map_err(broken)?.and_then(|uid| u32::try_from(uid).ok()),
         number: u32::try_from(row.try_get::<i64, _>("number").map_err(broken)?).map_err(|e| unreadable("instance", e))?,
+        slot: u32::try_from(row.try_get::<i64, _>("slot").map_err(broken)?).map_err(|e| unreadable("instance", e))?,
         observed: serde_json::from_str(&text("observed")?).map_err(|e| unreadable("observation", e))?,
         observed_at: row.try_get::<Option<i64>, _>("observed_at").map_err(broken)?.map(Timestamp),
     })
@@ -77,6 +78,7 @@ impl UnitOfWork {
             .bind(&instance.role)
             .bind(instance.uid.map(i64::from))
             .bind(i64::from(instance.number))
+            .bind(i64::from(instance.slot))
             .bind(observed)
             .bind(instance.observed_at.map(|at| at.0))
             .execute(self.connection())

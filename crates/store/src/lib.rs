@@ -19,6 +19,7 @@ mod migrate;
 mod operation;
 mod parameter;
 mod project;
+mod replication;
 mod secret;
 mod statement;
 mod transfer;
@@ -43,6 +44,7 @@ pub use migrate::SCHEMA_VERSION;
 pub use operation::*;
 pub use parameter::Parameters;
 pub use project::Projects;
+pub use replication::Replications;
 pub use secret::Secrets;
 pub use statement::all as all_statements;
 pub use transfer::{NOT_COPIED, StoredRow, StoredValue, TABLES, Transfer};
@@ -142,7 +144,7 @@ fn taken(message: &str) -> &'static str {
         ("cluster_name", "cluster_name"),
         ("endpoint.host_id, endpoint.address", "endpoint_address"),
         ("endpoint_address", "endpoint_address"),
-        ("instance.host_id, instance.uid", "instance_uid"),
+        ("instance.host_id, instance.uid, instance.slot", "instance_uid"),
         ("instance_uid", "instance_uid"),
         ("instance.host_id, instance.number", "instance_number"),
         ("instance_number", "instance_number"),

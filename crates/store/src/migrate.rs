@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_idempotency.sql"),
     include_str!("../migrations/0005_lists.sql"),
     include_str!("../migrations/0006_public_addresses.sql"),
+    include_str!("../migrations/0007_replication.sql"),
 ];
 
 /// The schema version this build writes.

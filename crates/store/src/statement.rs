@@ -24,6 +24,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::operation::STATEMENTS,
         crate::parameter::STATEMENTS,
         crate::project::STATEMENTS,
+        crate::replication::STATEMENTS,
         crate::secret::STATEMENTS,
     ]
     .concat()

@@ -22,6 +22,7 @@ pub const TABLES: &[&str] = &[
     "cluster",
     "instance",
     "endpoint",
+    "replication",
     "applied_parameters",
     "operation",
     "operation_event",
@@ -126,7 +127,7 @@ pub trait Transfer: Rows {
     /// The rows that make a cluster: its own, its instances' and its endpoint's.
     async fn rows_of_cluster(&mut self, cluster: &ClusterId) -> StoreResult<Vec<StoredRow>> {
         let mut found = Vec::new();
-        for (table, column) in [("cluster", "id"), ("instance", "cluster_id"), ("endpoint", "cluster_id")] {
+        for (table, column) in [("cluster", "id"), ("instance", "cluster_id"), ("endpoint", "cluster_id"), ("replication", "cluster_id")] {
             let text = AssertSqlSafe(format!("SELECT * FROM {table} WHERE {column} = $1"));
             let rows = sqlx::query(text).bind(cluster.as_str()).fetch_all(self.connection()).await.map_err(failed("reading rows"))?;
             for row in &rows {

@@ -1,16 +1,18 @@
 //! The engine on a [`Machine`].
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Parts, Volume};
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
-use moorage_domain::layout::{ConfigFile, InstanceSpec, JobStep, Place, ProcessLayout, Program, StopPlan, TemplateSpec};
+use moorage_domain::layout::{
+    ConfigFile, InstanceSpec, JobStep, Place, ProcessLayout, Program, ReplicationPassword, StopPlan, TemplateSpec,
+};
 use moorage_domain::parameter::{Parameter, ParameterType};
 use moorage_domain::parameters::{is_reserved_account, is_reserved_database};
 use moorage_domain::secret::Verifier;
 use moorage_domain::{InstanceId, Problem, ProblemCode};
-use moorage_engine::{Engine, EngineError, EngineFacts, EngineSession, Fact, Package};
+use moorage_engine::{Acknowledgement, Engine, EngineError, EngineFacts, EngineSession, Fact, Package, Position};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -150,8 +152,20 @@ impl Engine for FakeEngine {
             socket: place.run.join("socket"),
             working_directory: place.volume.clone(),
             stale: Vec::new(),
+            marks: Vec::new(),
+            has_peers: spec.replication.is_some(),
             log: place.logs.join("engine.log"),
         }
+    }
+    fn new_standby_is_complete(&self) -> bool {
+        self.name == EngineName::MariaDb
+    }
+    fn copy(&self, spec: &InstanceSpec, _place: &Place) -> Vec<JobStep> {
+        let peer = spec.replication.as_ref().map(|replication| replication.peer.to_string());
+        peer.into_iter().map(|peer| JobStep::Write { path: "{volume}/copy".into(), contents: peer }).collect()
+    }
+    fn rewind(&self, spec: &InstanceSpec, place: &Place) -> Vec<JobStep> {
+        if self.new_standby_is_complete() { Vec::new() } else { self.copy(spec, place) }
     }
     fn verifier(&self, password: &str, salt: [u8; 16]) -> Result<Verifier, Problem> {
         if password.is_empty() {
@@ -202,6 +216,38 @@ impl FakeSession {
     }
 }
 
+impl FakeSession {
+    fn has_peers(&self, parts: &Parts) -> bool {
+        parts.processes.get(&self.instance).is_some_and(|process| process.layout.has_peers)
+    }
+    /// Changes what is in its volume, as far as it may, and waits for whoever has to have it: as nobody can wait here, it says so.
+    fn write(&self, change: impl FnOnce(&mut Volume) -> Result<(), EngineError>) -> Result<(), EngineError> {
+        let mut parts = self.engine.machine.lock();
+        let has_peers = self.has_peers(&parts);
+        let volume = parts.volumes.get_mut(&self.instance).ok_or_else(|| EngineError::unreachable("the volume is gone"))?;
+        if has_peers && !volume.writable {
+            return Err(EngineError::refused("it is read-only", "it was not promoted"));
+        }
+        change(volume)?;
+        volume.written += 1;
+        let waits = volume.requires;
+        parts.replicate(&self.instance);
+        if waits && parts.followers(&self.instance).is_empty() {
+            return Err(EngineError::unreachable("a commit waits for a standby"));
+        }
+        Ok(())
+    }
+    fn on_volume<T>(&self, verb: &'static str, act: impl FnOnce(&mut Volume) -> T) -> Result<T, EngineError> {
+        let run = || {
+            self.alive()?;
+            let mut parts = self.engine.machine.lock();
+            let volume = parts.volumes.get_mut(&self.instance).ok_or_else(|| EngineError::unreachable("the volume is gone"))?;
+            Ok(act(volume))
+        };
+        self.engine.machine.call(verb, run, fault(verb))
+    }
+}
+
 #[async_trait]
 impl EngineSession for FakeSession {
     async fn ensure_database_with_owner(&mut self, database: &DatabaseSpec, verifier: &Verifier) -> Result<(), EngineError> {
@@ -212,10 +258,10 @@ impl EngineSession for FakeSession {
             if !verifier.0.starts_with(MARK) {
                 return Err(EngineError::refused("that is no verifier", "a password in clear"));
             }
-            let mut parts = self.engine.machine.lock();
-            let volume = parts.volumes.get_mut(&self.instance).ok_or_else(|| EngineError::unreachable("the volume is gone"))?;
-            volume.databases.insert(database.name.clone(), (database.owner.clone(), verifier.0.clone()));
-            Ok(())
+            self.write(|volume| {
+                volume.databases.insert(database.name.clone(), (database.owner.clone(), verifier.0.clone()));
+                Ok(())
+            })
         };
         self.engine.machine.call(verb, make, fault(verb))
     }
@@ -226,12 +272,12 @@ impl EngineSession for FakeSession {
             if !verifier.0.starts_with(MARK) {
                 return Err(EngineError::refused("that is no verifier", "a password in clear"));
             }
-            let mut parts = self.engine.machine.lock();
-            let volume = parts.volumes.get_mut(&self.instance).ok_or_else(|| EngineError::unreachable("the volume is gone"))?;
-            let found = volume.databases.values_mut().find(|(known, _)| known == owner);
-            let (_, password) = found.ok_or_else(|| EngineError::refused("there is no such account", owner.to_owned()))?;
-            password.clone_from(&verifier.0);
-            Ok(())
+            self.write(|volume| {
+                let found = volume.databases.values_mut().find(|(known, _)| known == owner);
+                let (_, password) = found.ok_or_else(|| EngineError::refused("there is no such account", owner.to_owned()))?;
+                password.clone_from(&verifier.0);
+                Ok(())
+            })
         };
         self.engine.machine.call(verb, change, fault(verb))
     }
@@ -247,8 +293,57 @@ impl EngineSession for FakeSession {
             self.alive()?;
             let parts = self.engine.machine.lock();
             let databases = parts.volumes.get(&self.instance).map(|volume| volume.databases.keys().cloned().collect());
-            Ok(EngineFacts { version: self.engine.version().into(), writable: true, databases: databases.unwrap_or_default() })
+            let writable = !self.has_peers(&parts) || parts.volumes.get(&self.instance).is_some_and(|volume| volume.writable);
+            Ok(EngineFacts { version: self.engine.version().into(), writable, databases: databases.unwrap_or_default() })
         };
         self.engine.machine.call("observe", look, fault("observe"))
+    }
+    async fn ensure_replication_account(&mut self, verifier: &Verifier) -> Result<(), EngineError> {
+        let verb = "ensure_replication_account";
+        let make = || {
+            self.alive()?;
+            if !verifier.0.starts_with(MARK) {
+                return Err(EngineError::refused("that is no verifier", "a password in clear"));
+            }
+            self.write(|_| Ok(()))
+        };
+        self.engine.machine.call(verb, make, fault(verb))
+    }
+    async fn promote(&mut self) -> Result<(), EngineError> {
+        self.on_volume("promote", |volume| {
+            if !volume.writable {
+                (volume.writable, volume.follows, volume.requires) = (true, None, false);
+            }
+        })
+    }
+    async fn require_acknowledgement(&mut self, _standby: &InstanceId) -> Result<(), EngineError> {
+        self.on_volume("require_acknowledgement", |volume| volume.requires = true)
+    }
+    async fn release_commits(&mut self) -> Result<(), EngineError> {
+        self.on_volume("release_commits", |volume| volume.requires = false)
+    }
+    async fn acknowledgement(&mut self, standby: &InstanceId) -> Result<Acknowledgement, EngineError> {
+        let required = self.on_volume("acknowledgement", |volume| volume.requires)?;
+        let given = required && self.engine.machine.lock().followers(&self.instance).contains(standby);
+        Ok(Acknowledgement { required, given })
+    }
+    async fn position(&mut self) -> Result<Position, EngineError> {
+        self.on_volume("position", |volume| Position(volume.written.to_string()))
+    }
+    async fn follow(&mut self, primary: &Place, _password: &ReplicationPassword) -> Result<(), EngineError> {
+        let name = primary.volume.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let primary = InstanceId::parse(name).map_err(|error| EngineError::refused("there is no such primary", error.to_string()))?;
+        let writable = self.on_volume("follow", |volume| {
+            volume.follows = (!volume.writable).then(|| primary.clone());
+            volume.writable
+        })?;
+        if writable {
+            return Err(EngineError::refused("it is writable", "it was promoted"));
+        }
+        self.engine.machine.lock().replicate(&primary);
+        Ok(())
+    }
+    async fn has(&mut self, position: &Position) -> Result<bool, EngineError> {
+        self.on_volume("has", |volume| volume.follows.is_some() && position.0.parse::<u64>().is_ok_and(|wanted| volume.written >= wanted))
     }
 }

@@ -7,13 +7,14 @@ use futures::stream::BoxStream;
 use moorage_domain::decide::admission::Capacity;
 use moorage_domain::engine::{EngineName, Installation, Version};
 use moorage_domain::instance::{ProcessState, VolumeRoom};
-use moorage_domain::layout::{Place, Program, TemplateSpec};
+use moorage_domain::layout::{JobStep, Place, Program, TemplateSpec};
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use moorage_host::{
-    Abilities, Change, EndpointState, EndpointWish, Host, HostResult, Inventory, ProcessWish, StopState, Traffic, VolumeState, VolumeWish,
+    Abilities, Change, EndpointState, EndpointWish, Host, HostResult, Inventory, JobState, JobWish, ProcessWish, StopState, Traffic,
+    VolumeState, VolumeWish,
 };
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 /// The host on a [`Machine`]; keeps the contract of every host.
@@ -74,7 +75,8 @@ impl Host for FakeHost {
     }
     fn place(&self, instance: &InstanceId) -> Place {
         let under = |part: &str| PathBuf::from(format!("/fake/{part}/{instance}"));
-        Place { volume: under("volumes"), config: under("config"), run: under("run"), logs: under("logs") }
+        let replication = Ipv4Addr::new(127, 128, 0, 1);
+        Place { volume: under("volumes"), config: under("config"), run: under("run"), logs: under("logs"), replication }
     }
     async fn capacity(&self) -> HostResult<Capacity> {
         self.call("capacity", || Ok(self.machine.lock().capacity))
@@ -158,6 +160,29 @@ impl Host for FakeHost {
                 self.changed(&wish.instance);
             }
             Ok(self.state(&wish.instance))
+        })
+    }
+    async fn ensure_job(&self, wish: &JobWish) -> HostResult<JobState> {
+        self.call("ensure_job", || {
+            if matches!(self.state(&wish.instance), ProcessState::Running { .. }) {
+                return Err(Problem::new(ProblemCode::HostFailed, "Its engine runs.").into());
+            }
+            let mut parts = self.machine.lock();
+            raise(&mut parts, &wish.cluster, wish.term)?;
+            let (name, asked) = parts.jobs.entry(wish.instance.clone()).or_insert_with(|| (wish.name.clone(), false));
+            if *name != wish.name {
+                (*name, *asked) = (wish.name.clone(), false);
+            }
+            if !std::mem::replace(asked, true) {
+                return Ok(JobState::Running);
+            }
+            // Whatever is done to a volume, it is to hold what its peer holds.
+            let peers = wish.steps.iter().filter_map(|step| match step {
+                JobStep::Write { contents, .. } => InstanceId::parse(contents).ok(),
+                _ => None,
+            });
+            peers.for_each(|peer| parts.copy(&peer, &wish.instance));
+            Ok(JobState::Done)
         })
     }
     async fn process(&self, instance: &InstanceId) -> HostResult<ProcessState> {

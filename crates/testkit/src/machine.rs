@@ -41,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) processes: BTreeMap<InstanceId, Process>,
     pub(crate) endpoints: BTreeMap<ClusterId, EndpointWish>,
     pub(crate) terms: BTreeMap<ClusterId, u64>,
+    /// Work begun on volumes: its name, and whether it was asked about since.
+    pub(crate) jobs: BTreeMap<InstanceId, (String, bool)>,
     pub(crate) manifests: BTreeMap<Option<InstanceId>, String>,
     pub(crate) occupied: BTreeSet<Ipv4Addr>,
     pub(crate) gateway_down: bool,
@@ -67,6 +69,7 @@ impl Default for Parts {
             processes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             terms: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             manifests: BTreeMap::new(),
             occupied: BTreeSet::new(),
             gateway_down: false,
@@ -92,6 +95,14 @@ pub(crate) struct Volume {
     pub(crate) reserve_given: bool,
     /// Database name to owner and verifier.
     pub(crate) databases: BTreeMap<String, (String, String)>,
+    /// With peers: it was promoted in this life.
+    pub(crate) writable: bool,
+    /// With peers: whom it follows.
+    pub(crate) follows: Option<InstanceId>,
+    /// With peers: commits wait for a follower.
+    pub(crate) requires: bool,
+    /// Changes so far.
+    pub(crate) written: u64,
 }
 
 /// A process under its shim.
@@ -223,6 +234,17 @@ impl Machine {
     pub fn endpoint(&self, cluster: &ClusterId) -> Option<EndpointWish> {
         self.lock().endpoints.get(cluster).cloned()
     }
+    /// Whether an instance of several was promoted in its present life.
+    pub fn is_writable(&self, instance: &InstanceId) -> bool {
+        self.lock().volumes.get(instance).is_some_and(|volume| volume.writable)
+    }
+    /// The process id of an instance that runs.
+    pub fn pid(&self, instance: &InstanceId) -> Option<u32> {
+        match self.lock().processes.get(instance)?.state {
+            ProcessState::Running { pid, .. } => Some(pid),
+            _ => None,
+        }
+    }
     /// The databases in an instance's volume with their owners.
     pub fn databases(&self, instance: &InstanceId) -> Vec<(String, String)> {
         let parts = self.lock();
@@ -276,9 +298,14 @@ impl Machine {
         };
         process.incarnation += 1;
         process.stop_asked_at = None;
-        process.state = ProcessState::Running { pid, incarnation: process.incarnation, since: now, last_exit };
+        let (has_peers, incarnation) = (process.layout.has_peers, process.incarnation);
+        process.state = ProcessState::Running { pid, incarnation, since: now, last_exit };
         if let Some(words) = words {
             process.die(exit(now, Some(1), None, &words));
+        }
+        parts.jobs.remove(instance);
+        if let Some(volume) = parts.volumes.get_mut(instance).filter(|_| has_peers) {
+            (volume.writable, volume.follows, volume.requires) = (false, None, false);
         }
     }
 
@@ -312,6 +339,31 @@ impl Machine {
         match &parts.processes.get(&instance)?.state {
             ProcessState::Running { since, .. } if !parts.silent && self.clock.now().since(*since) >= parts.start_takes => Some(instance),
             _ => None,
+        }
+    }
+}
+
+impl Parts {
+    /// Whether an instance runs and follows that one.
+    fn is_follower(&self, instance: &InstanceId, of: &InstanceId) -> bool {
+        let runs = self.processes.get(instance).is_some_and(|process| matches!(process.state, ProcessState::Running { .. }));
+        runs && self.volumes.get(instance).is_some_and(|volume| volume.follows.as_ref() == Some(of))
+    }
+    /// Those who run and follow that one.
+    pub(crate) fn followers(&self, of: &InstanceId) -> Vec<InstanceId> {
+        self.volumes.keys().filter(|instance| self.is_follower(instance, of)).cloned().collect()
+    }
+    /// Hands everything an instance has to those who follow it.
+    pub(crate) fn replicate(&mut self, from: &InstanceId) {
+        for follower in self.followers(from) {
+            self.copy(from, &follower);
+        }
+    }
+    /// Makes one volume hold what another holds.
+    pub(crate) fn copy(&mut self, from: &InstanceId, to: &InstanceId) {
+        let Some((databases, written)) = self.volumes.get(from).map(|volume| (volume.databases.clone(), volume.written)) else { return };
+        if let Some(volume) = self.volumes.get_mut(to) {
+            (volume.databases, volume.written) = (databases, written);
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use moorage_domain::HostId;
+use moorage_domain::InstanceId;
 use moorage_domain::engine::{EngineName, Installation};
-use moorage_domain::layout::{Place, ProcessLayout, TemplateSpec};
+use moorage_domain::layout::{JobStep, Place, ProcessLayout, TemplateSpec};
 use moorage_engine::contract::{self as engine_contract, Runner};
 use moorage_host::contract::{self as host_contract, Subject};
-use moorage_host::{Host, StopState, VolumeState};
+use moorage_host::{Host, JobState, JobWish, StopState, VolumeState};
 use moorage_testkit::{FakeEngine, FakeHost, FastClock, Machine, in_fast_time};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,13 @@ struct Bench {
     machine: Machine,
     host: FakeHost,
     engine: EngineName,
-    subject: Option<Subject>,
+    subject: Subject,
+}
+
+impl Bench {
+    fn new(machine: &Machine, host: &FakeHost, engine: EngineName) -> Self {
+        Self { machine: machine.clone(), host: host.clone(), engine, subject: Subject::new(host) }
+    }
 }
 
 #[async_trait]
@@ -43,29 +50,37 @@ impl Runner for Bench {
     fn administrator(&self) -> String {
         self.host.administrator()
     }
+    fn instance(&self) -> InstanceId {
+        self.subject.instance.clone()
+    }
+    async fn work(&mut self, steps: &[JobStep]) {
+        let Subject { instance, cluster, uid } = self.subject.clone();
+        let name = format!("{steps:?}");
+        let wish = JobWish { instance, cluster, name, steps: steps.to_vec(), uid, term: 1 };
+        while self.host.ensure_job(&wish).await.expect("a job") != JobState::Done {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
     async fn place(&mut self, template: &TemplateSpec) -> Place {
-        let subject = Subject::new(&self.host);
-        let wish = subject.volume(template);
+        let wish = self.subject.volume(template);
         while !matches!(self.host.ensure_volume(&wish).await.expect("a volume"), VolumeState::Ready { .. }) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let place = self.host.place(&subject.instance);
-        self.subject = Some(subject);
-        place
+        self.host.place(&self.subject.instance)
     }
     async fn start(&mut self, layout: &ProcessLayout) {
-        let subject = self.subject.as_ref().expect("a subject");
+        let subject = &self.subject;
         self.host.ensure_process(&subject.process(layout.clone(), 1)).await.expect("a start");
     }
     async fn stop(&mut self) -> bool {
-        let subject = self.subject.as_ref().expect("a subject");
+        let subject = &self.subject;
         while self.host.ensure_stopped(&subject.instance, &subject.cluster, 1).await.expect("a stop") != StopState::Stopped {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         true
     }
     async fn crash(&mut self) {
-        let subject = self.subject.as_ref().expect("a subject");
+        let subject = &self.subject;
         self.host.fence(&subject.instance, &subject.cluster, 1).await.expect("a fence");
     }
     async fn pause(&mut self, time: Duration) {
@@ -84,7 +99,9 @@ fn the_fake_engines_keep_the_contract_of_engines() {
             machine.engines_start_in(Duration::from_millis(300));
             machine.engines_stop_in(Duration::from_millis(200));
             let engine = FakeEngine::new(name, machine.clone());
-            engine_contract::all(&engine, &mut Bench { machine, host, engine: name, subject: None }).await;
+            engine_contract::all(&engine, &mut Bench::new(&machine, &host, name)).await;
+            let (mut first, mut second) = (Bench::new(&machine, &host, name), Bench::new(&machine, &host, name));
+            engine_contract::replication::all(&engine, &mut first, &mut second).await;
         });
     }
 }

@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use moorage_domain::cluster::MaintenanceWindow;
-use moorage_domain::{SecretId, Timestamp};
+use moorage_domain::replication::Promotable;
+use moorage_domain::{InstanceId, SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
 use moorage_operations::{
-    provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, set_public_address, start, stop,
-    synchronize_parameters, synchronize_state, terminate,
+    failover, provision, recover, rejoin, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password,
+    set_public_address, standby, start, stop, synchronize_parameters, synchronize_state, terminate,
 };
 
 #[test]
 fn operations_are_stored_as_older_builds_stored_them() {
     let engine_state = start::State { started_at: Some(Timestamp(1)), log_end: Some((7, Timestamp(1))) };
+    let following =
+        standby::State { rewound: true, needs_copy: true, copied: true, started_at: Some(Timestamp(1)), follows_since: Some(Timestamp(2)) };
+    let to = Promotable { instance: InstanceId::from_bits(2), incarnation: 3 };
     let now = [
         wire_format::<provision::Provision>(
             &provision::Request { verifier: Some(SecretId::from_bits(1)) },
@@ -21,12 +25,18 @@ fn operations_are_stored_as_older_builds_stored_them() {
                 unusable_public_ports: vec![20_000],
                 volume_asked_at: Some(Timestamp(1)),
                 started_at: Some(Timestamp(2)),
+                standby: following.clone(),
             },
         ),
         wire_format::<start::Start>(&start::Request {}, &engine_state),
         wire_format::<stop::Stop>(&stop::Request {}, &stop::State {}),
         wire_format::<restart::Restart>(&restart::Request {}, &engine_state),
         wire_format::<recover::Recover>(&recover::Request {}, &engine_state),
+        wire_format::<failover::Failover>(
+            &failover::Request { reason: "it died".into(), from: InstanceId::from_bits(1), to },
+            &failover::State {},
+        ),
+        wire_format::<rejoin::Rejoin>(&rejoin::Request { reason: "it died".into(), hangs: true }, &following),
         wire_format::<terminate::Terminate>(&terminate::Request {}, &terminate::State {}),
         wire_format::<set_allow_list::SetAllowList>(
             &set_allow_list::Request { allow_list: vec!["192.0.2.0/24".into()] },

@@ -5,10 +5,10 @@ use crate::Watch;
 use futures::StreamExt;
 use moorage_domain::ClusterId;
 use moorage_domain::cluster::{Cluster, Wish};
-use moorage_domain::instance::ProcessState;
+use moorage_domain::instance::{Instance, ProcessState};
 use moorage_host::Change;
 use moorage_operations::recover;
-use moorage_store::{Clusters, Instances, StoreError};
+use moorage_store::{Clusters, Instances, Replications, StoreError};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -75,7 +75,10 @@ async fn idle(watch: &Watch) -> Result<Vec<(Cluster, bool)>, StoreError> {
         if cluster.wish != Wish::Run || cluster.operation.is_some() {
             continue;
         }
-        let Some(instance) = look.instances_of(&cluster.id).await?.into_iter().next() else { continue };
+        let instances = look.instances_of(&cluster.id).await?;
+        let primary = look.replication_of(&cluster.id).await?.map(|replication| replication.primary);
+        let writes = |instance: &Instance| primary.as_ref().is_none_or(|primary| *primary == instance.id);
+        let Some(instance) = instances.into_iter().find(writes) else { continue };
         let lacking = match watch.world.host.process(&instance.id).await {
             Ok(ProcessState::Absent | ProcessState::Stopped) => true,
             Ok(ProcessState::Running { .. }) => !instance.observed.published,

@@ -207,6 +207,7 @@ mod tests {
             role: "ACTIVE".into(),
             uid: None,
             number: 1,
+            slot: 0,
             observed: Observed::default(),
             observed_at: None,
         }

@@ -10,6 +10,7 @@ mod leftovers;
 mod logs;
 mod manifests;
 mod public_addresses;
+mod replication;
 mod spares;
 mod volume_rooms;
 mod volume_sizes;
@@ -75,6 +76,7 @@ pub async fn catch_up(watch: &Watch) {
 /// Starts every watcher; they end when `stopping` turns true.
 pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    tasks.spawn(until(stopping.clone(), replication::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), health::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), convergence::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), spares::run(watch.clone())));

@@ -9,7 +9,7 @@ use moorage_app::{
     ListClusters, ListOperations, MOST_ROWS, VersionChoice,
 };
 use moorage_domain::allow_list::{self, MOST_ENTRIES};
-use moorage_domain::cluster::Tag;
+use moorage_domain::cluster::{ACTIVE_STANDBY, Tag};
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
@@ -65,6 +65,7 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
     let prefix = form.optional_ruled_text("instance_name_prefix", &NAME);
     let tags = tags(&form);
     let deletion_protection = form.optional_bool("deletion_protection");
+    let highly_available = form.optional_bool("highly_available").unwrap_or(false);
     form.close();
     faults.result()?;
     let (Some(name), Some(engine), Some(database)) = (name, engine, database) else { return Err(incomplete()) };
@@ -76,14 +77,20 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
         port,
         allow_list: allow,
         groups: vec![CreateGroup {
-            role: "ACTIVE".into(),
+            role: if highly_available { ACTIVE_STANDBY } else { "ACTIVE" }.into(),
             server_type: server_type.to_owned(),
             volumes: vec![CreateVolume { role: "DATA".into(), size_gb, volume_type: "SSD".into() }],
-            instances: vec![CreateInstance { role: "ACTIVE".into(), service_address: address }],
+            instances: match highly_available {
+                true => ["ACTIVE", "STANDBY"].as_slice(),
+                false => &["ACTIVE"],
+            }
+            .iter()
+            .map(|role| CreateInstance { role: (*role).into(), service_address: address.filter(|_| *role == "ACTIVE") })
+            .collect(),
         }],
         subnet: subnet.map(str::to_owned),
         timezone: timezone.to_owned(),
-        highly_available: false,
+        highly_available,
         maintenance: None,
         backup: None,
         tags,

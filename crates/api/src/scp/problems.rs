@@ -120,7 +120,9 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::AddressTaken => (bad, "Dbaas.ValidationError.IpAddressNotAvailable"),
         P::AddressOutsideSubnet => (bad, "Dbaas.ValidationError.InvalidIpAddress"),
         P::NoFreeAddress => (bad, "Dbaas.ValidationError.NoAvailableIpAddress"),
-        P::WrongState | P::ClusterBusy | P::TermTooOld | P::OperationCancelled => (bad, "Dbaas.ValidationError.InvalidServiceState"),
+        P::WrongState | P::NoStandbyInSync | P::ClusterBusy | P::TermTooOld | P::OperationCancelled => {
+            (bad, "Dbaas.ValidationError.InvalidServiceState")
+        }
         P::NotSupportedYet => (bad, "Dbaas.ValidationError.NotSupportedYet"),
         P::NotEnoughSpace => (bad, "Dbaas.ValidationError.NotEnoughSpace"),
         P::NotEnoughMemory => (bad, "Dbaas.ValidationError.NotEnoughMemory"),
@@ -144,7 +146,7 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
 /// The vendor's own words for a problem, which some clients match; ours follow.
 fn vendors_words(code: ProblemCode) -> Option<&'static str> {
     match code {
-        ProblemCode::WrongState | ProblemCode::ClusterBusy => Some("Invalid service state."),
+        ProblemCode::WrongState | ProblemCode::NoStandbyInSync | ProblemCode::ClusterBusy => Some("Invalid service state."),
         ProblemCode::EngineVersionUnknown | ProblemCode::EngineVersionNotInstalled => Some("Invalid Engine Version."),
         ProblemCode::ServerTypeUnknown => Some("invalid data (Server type)."),
         _ => None,

@@ -62,6 +62,7 @@ fn made(mut view: ClusterView) -> ClusterView {
         role: "ACTIVE".into(),
         uid: None,
         number: 1,
+        slot: 0,
         observed: Observed::default(),
         observed_at: None,
     };

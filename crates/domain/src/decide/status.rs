@@ -25,8 +25,10 @@ pub struct StatusInput<'a> {
     pub holder: Option<Holder>,
     /// Whether its creation failed for good.
     pub creation_failed: Option<&'a str>,
-    /// Observations of its instances.
+    /// Observations of its instances; of two, of the one that writes.
     pub instances: &'a [Observed],
+    /// Why nobody may take the place of the one that writes, where somebody should.
+    pub unprotected: Option<&'a str>,
 }
 
 /// State and, where the state is not plain, one sentence that says why.
@@ -35,7 +37,10 @@ pub fn decide(input: &StatusInput<'_>) -> (ServiceState, Option<String>) {
         if holder.status == OperationStatus::NeedsOperator {
             return (ServiceState::Error, Some(format!("{} needs an operator.", holder.kind)));
         }
-        return (while_running(&holder.kind), None);
+        // The primary serves all the while.
+        if holder.kind != "cluster.rejoin" {
+            return (while_running(&holder.kind), None);
+        }
     }
     if let Some(why) = input.creation_failed {
         return (ServiceState::Failed, Some(why.to_owned()));
@@ -43,7 +48,10 @@ pub fn decide(input: &StatusInput<'_>) -> (ServiceState, Option<String>) {
     match input.wish {
         Wish::Gone => (ServiceState::Terminated, None),
         Wish::Stop => (ServiceState::Stopped, None),
-        Wish::Run => serving(input.instances),
+        Wish::Run => match (serving(input.instances), input.unprotected) {
+            ((ServiceState::Running, None), Some(why)) => (ServiceState::Running, Some(format!("No standby is in sync. {why}"))),
+            (served, _) => served,
+        },
     }
 }
 
@@ -53,7 +61,7 @@ pub fn while_running(kind: &str) -> ServiceState {
         "cluster.provision" => ServiceState::Creating,
         "cluster.start" | "cluster.recover" => ServiceState::Starting,
         "cluster.stop" => ServiceState::Stopping,
-        "cluster.restart" => ServiceState::Restarting,
+        "cluster.restart" | "cluster.failover" => ServiceState::Restarting,
         "cluster.terminate" => ServiceState::Terminating,
         "cluster.synchronize-state" | "cluster.synchronize-parameters" => ServiceState::Synchronizing,
         _ => ServiceState::Editing,
@@ -107,6 +115,7 @@ mod tests {
             holder: holder.map(|(kind, status)| Holder { kind: kind.into(), status, requested_by: "ann".into() }),
             creation_failed: None,
             instances,
+            unprotected: None,
         }
     }
     fn running() -> Observed {

@@ -3,17 +3,22 @@
 
 use super::Runner;
 use async_trait::async_trait;
+use moorage_domain::InstanceId;
 use moorage_domain::engine::Installation;
 use moorage_domain::layout::{JobStep, Place, ProcessLayout, StopPlan, TemplateSpec};
 use std::fs;
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const NOBODY: u32 = 65_534;
+
+static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 /// The bench. Dropping it kills the process and removes the directory.
 pub struct Bench {
@@ -23,6 +28,8 @@ pub struct Bench {
     unprivileged: Option<u32>,
     running: Option<(Child, StopPlan)>,
     log: PathBuf,
+    instance: InstanceId,
+    replication: Ipv4Addr,
     /// Whatever `Bench` cannot know: the client programs that belong to the version.
     pub clients: PathBuf,
 }
@@ -30,6 +37,8 @@ pub struct Bench {
 impl Bench {
     /// A bench in a directory of its own below `parent`, for one version. `clients` is where its client programs are.
     pub fn new(parent: &Path, installation: Installation, clients: PathBuf) -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let [.., second, third] = (std::process::id().wrapping_mul(8).wrapping_add(number)).to_be_bytes();
         let administrator = output(Command::new("id").arg("-un"));
         let is_root = fs::metadata("/proc/self").expect("proc is mounted").uid() == 0;
         let bench = Self {
@@ -39,6 +48,8 @@ impl Bench {
             unprivileged: is_root.then_some(NOBODY),
             running: None,
             log: PathBuf::new(),
+            instance: InstanceId::from_bits(u128::from(std::process::id()) << 32 | u128::from(number)),
+            replication: Ipv4Addr::new(127, 200, second, third),
             clients,
         };
         fs::set_permissions(&bench.root, fs::Permissions::from_mode(0o755)).expect("the directory is ours");
@@ -100,6 +111,7 @@ impl Bench {
             JobStep::Write { path, contents } => {
                 let path = fill(path);
                 fs::write(&path, fill(contents)).expect("a file");
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
                 if let Some(uid) = self.unprivileged {
                     chown(&path, Some(uid), Some(uid)).expect("its owner");
                 }
@@ -161,6 +173,14 @@ impl Runner for Bench {
     fn administrator(&self) -> String {
         self.administrator.clone()
     }
+    fn instance(&self) -> InstanceId {
+        self.instance.clone()
+    }
+    async fn work(&mut self, steps: &[JobStep]) {
+        assert!(self.running.is_none(), "an engine runs");
+        let (volume, scratch) = (self.directory("volume", 0o700), self.directory("scratch-work", 0o700));
+        steps.iter().for_each(|step| self.step(step, &volume, &scratch));
+    }
     async fn place(&mut self, template: &TemplateSpec) -> Place {
         let volume = self.directory("volume", 0o700);
         for (name, steps) in [("make", &template.make), ("personalise", &template.personalise)] {
@@ -169,13 +189,23 @@ impl Runner for Bench {
                 self.step(step, &volume, &scratch);
             }
         }
-        Place { volume, config: self.directory("config", 0o755), run: self.directory("run", 0o755), logs: self.directory("logs", 0o755) }
+        let [config, run, logs] = ["config", "run", "logs"].map(|name| self.directory(name, 0o755));
+        Place { volume, config, run, logs, replication: self.replication }
     }
     async fn start(&mut self, layout: &ProcessLayout) {
         assert!(self.running.is_none(), "one process at a time");
         let config = self.root.join("config");
         for file in &layout.files {
             fs::write(config.join(&file.name), &file.contents).expect("a configuration file");
+        }
+        for mark in &layout.marks {
+            fs::write(mark, "").expect("a mark");
+            if let Some(uid) = self.unprivileged {
+                chown(mark, Some(uid), Some(uid)).expect("its owner");
+            }
+        }
+        for stale in &layout.stale {
+            let _ = fs::remove_file(stale);
         }
         self.log = layout.log.clone();
         let log = fs::File::options().append(true).create(true).open(&layout.log).expect("a log file");

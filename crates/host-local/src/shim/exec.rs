@@ -11,6 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{Gid, Uid, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -52,7 +54,9 @@ fn become_it(directory: &ShimDirectory) -> Result<std::convert::Infallible, Refu
         doing("join the control groups", process.groups.join(std::process::id()))?;
     }
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
-    if process.own_network {
+    if let Some(network) = &process.network {
+        doing("enter its cluster's network", enter_network(network))?;
+    } else if process.own_network {
         doing("enter a network of its own", leave_the_network())?;
     }
     doing("set limits", set_limits())?;
@@ -69,6 +73,10 @@ fn become_it(directory: &ShimDirectory) -> Result<std::convert::Infallible, Refu
         // The group was empty before this start: whoever wrote them is gone.
         let removed = std::fs::remove_file(file).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) });
         doing("remove what an earlier process left", removed)?;
+    }
+    for file in &process.marks {
+        let made = File::options().write(true).create(true).truncate(false).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(file);
+        doing("make a file it starts with", made.map(drop))?;
     }
     // Opened as the account itself: whatever it has put in place of its log, it can reach nothing that is not its own.
     let mut command = Command::new(program);
@@ -106,6 +114,15 @@ fn wait_for_the_shim() -> Result<(), Refusal> {
 pub(crate) fn leave_the_network() -> io::Result<()> {
     #[expect(deprecated, reason = "the call is deprecated for a hazard of sharing descriptor tables; these flags do not touch them")]
     rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET | rustix::thread::UnshareFlags::NEWIPC)?;
+    Ok(())
+}
+
+/// The network shared with the other instances of its cluster, and a namespace of its own for System V memory.
+fn enter_network(network: &Path) -> io::Result<()> {
+    let network = File::open(network)?;
+    rustix::thread::move_into_link_name_space(network.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network))?;
+    #[expect(deprecated, reason = "the call is deprecated for a hazard of sharing descriptor tables; this flag does not touch them")]
+    rustix::thread::unshare(rustix::thread::UnshareFlags::NEWIPC)?;
     Ok(())
 }
 

@@ -72,9 +72,15 @@ pub struct ProcessFile {
     /// Its control groups.
     #[serde(default)]
     pub groups: GroupPlan,
+    /// Empty files made before each start, as its own account.
+    #[serde(default)]
+    pub marks: Vec<PathBuf>,
     /// Gets a network of its own with nothing in it.
     #[serde(default)]
     pub own_network: bool,
+    /// The network it enters instead.
+    #[serde(default)]
+    pub network: Option<PathBuf>,
     /// What follows a death.
     pub restart: RestartRule,
     /// How to ask it to stop.

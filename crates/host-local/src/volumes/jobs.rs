@@ -1,5 +1,6 @@
 //! Jobs: the steps that make or personalise a data directory, run as an unprivileged account in a room of their own.
 
+use crate::cgroups::GroupPlan;
 use crate::files::{self, Account, ensure_directory};
 use crate::group::Group;
 use crate::machine::Machine;
@@ -15,31 +16,43 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 /// What the groups of jobs are called; at a start of the host, what is left of them is killed.
 pub(crate) const GROUP_PREFIX: &str = "job-";
 
-/// A directory under a name that nobody guesses, with a volume being made in it. Removed when dropped.
-pub(super) struct Room {
+/// A directory under a name that nobody guesses, with a volume being made in it, or for work on an instance's. Removed when dropped,
+/// and with it whoever still works in it.
+pub(crate) struct Room {
     name: String,
     path: PathBuf,
+    account: Option<Account>,
+    /// The instance's volume that is worked on.
+    of_instance: Option<PathBuf>,
+    at_work: Mutex<Option<(Group, GroupPlan)>>,
 }
 
 impl Room {
     pub fn open(machine: &Machine) -> io::Result<Self> {
+        Self::make(machine, machine.job_account, None)
+    }
+    /// Room for work on an instance's volume under its own account.
+    pub fn beside(machine: &Machine, volume: PathBuf, account: Option<Account>) -> io::Result<Self> {
+        Self::make(machine, account, Some(volume))
+    }
+    fn make(machine: &Machine, account: Option<Account>, of_instance: Option<PathBuf>) -> io::Result<Self> {
         let name = files::random_name()?;
         let path = machine.work().join(&name);
         ensure_directory(&path, 0o711, None)?;
-        let room = Self { name, path };
-        ensure_directory(&room.scratch(), 0o700, machine.job_account)?;
+        let room = Self { name, path, account, of_instance, at_work: Mutex::default() };
+        ensure_directory(&room.scratch(), 0o700, account)?;
         Ok(room)
     }
-    /// The data directory being made.
+    /// The data directory being made or worked on.
     pub fn volume(&self) -> PathBuf {
-        self.path.join("volume")
+        self.of_instance.clone().unwrap_or_else(|| self.path.join("volume"))
     }
     fn scratch(&self) -> PathBuf {
         self.path.join("scratch")
@@ -51,6 +64,16 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
+        if let Some((group, plan)) = self.at_work.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            let ended = group.end(Duration::from_secs(10)).and_then(|_| plan.remove());
+            if let Err(error) = ended {
+                tracing::warn!(room = %self.path.display(), %error, "a job that is not wanted any more could not be ended");
+            }
+        }
+        if self.of_instance.is_some() {
+            let _ = drivers::remove(&self.path);
+            return;
+        }
         if let Err(error) = drivers::remove(&self.volume()).and_then(|()| drivers::remove(&self.path)) {
             tracing::warn!(room = %self.path.display(), %error, "a job's directory could not be removed; the next start tries again");
         }
@@ -58,11 +81,11 @@ impl Drop for Room {
 }
 
 /// Runs the steps one after the other; `what` says in the problem what they were to make.
-pub(super) async fn run(machine: &Arc<Machine>, room: &Arc<Room>, steps: &[JobStep], what: &str) -> HostResult<()> {
+pub(crate) async fn run(machine: &Arc<Machine>, room: &Arc<Room>, steps: &[JobStep], what: &str) -> HostResult<()> {
     let filled = |text: &str| {
         text.replace("{volume}", &room.volume().display().to_string()).replace("{scratch}", &room.scratch().display().to_string())
     };
-    let account = machine.job_account;
+    let account = room.account;
     for step in steps {
         match step {
             JobStep::Write { path, contents } => {
@@ -98,7 +121,7 @@ async fn run_program(machine: &Arc<Machine>, room: &Arc<Room>, program: Program,
     let limit = program.limit;
     let label = program.argv.first().cloned().unwrap_or_default();
     let (machine_here, room_here) = (Arc::clone(machine), Arc::clone(room));
-    let (mut command, group, stdin) = blocking(move || prepare(&machine_here, &room_here, program).doing("prepare a job")).await?;
+    let (mut command, stdin) = blocking(move || prepare(&machine_here, &room_here, program).doing("prepare a job")).await?;
     let mut child = command.spawn().doing("start a job")?;
     let mut input = child.stdin.take();
     let ended = tokio::time::timeout(limit, async {
@@ -111,8 +134,14 @@ async fn run_program(machine: &Arc<Machine>, room: &Arc<Room>, program: Program,
     })
     .await;
     // Nothing of a job outlives it: what follows moves and copies its directory.
-    let emptied = blocking(move || group.0.end(Duration::from_secs(10)).doing("end a job").map(|empty| (empty, group.1.remove())));
-    let (empty, _) = emptied.await?;
+    let group = room.at_work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let emptied = blocking(move || {
+        let Some((group, plan)) = group else { return Ok(true) };
+        let empty = group.end(Duration::from_secs(10)).doing("end a job")?;
+        let _ = plan.remove();
+        Ok(empty)
+    });
+    let empty = emptied.await?;
     let output = {
         let log = room.output();
         blocking(move || files::tail(&log, 0, 64 * 1024).doing("read a job's output")).await?
@@ -129,9 +158,7 @@ async fn run_program(machine: &Arc<Machine>, room: &Arc<Room>, program: Program,
     }
 }
 
-type Prepared = (tokio::process::Command, (Group, crate::cgroups::GroupPlan), String);
-
-fn prepare(machine: &Machine, room: &Room, program: Program) -> io::Result<Prepared> {
+fn prepare(machine: &Machine, room: &Room, program: Program) -> io::Result<(tokio::process::Command, String)> {
     let groups = machine.groups.plan(&format!("{GROUP_PREFIX}{}", room.name), 0, 0);
     groups.ensure()?;
     let step = ShimDirectory::new(room.path.join("step"));
@@ -145,10 +172,12 @@ fn prepare(machine: &Machine, room: &Room, program: Program) -> io::Result<Prepa
         environment: program.environment,
         working_directory: room.scratch(),
         stale: Vec::new(),
-        account: machine.job_account,
+        marks: Vec::new(),
+        account: room.account,
         log: None,
         groups: groups.clone(),
         own_network: false,
+        network: None,
         restart: RestartRule::Never,
         stop: StopPlan { signal: 9, grace: Duration::ZERO },
         socket: None,
@@ -162,7 +191,8 @@ fn prepare(machine: &Machine, room: &Room, program: Program) -> io::Result<Prepa
     command.args(arguments).arg("exec").arg(step.path()).current_dir("/").process_group(0).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
     let group = Group { tracked: groups.tracked.clone(), directory: Some(room.path.clone()), ..Group::default() };
-    Ok((command, (group, groups), program.stdin))
+    *room.at_work.lock().unwrap_or_else(PoisonError::into_inner) = Some((group, groups));
+    Ok((command, program.stdin))
 }
 
 fn refused(what: &str, program: &str, how: &str, output: &str) -> HostError {

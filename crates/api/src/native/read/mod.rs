@@ -61,6 +61,8 @@ pub(crate) struct Cluster {
     /// What its data takes on disk, in bytes; looked at every minute.
     used_bytes: Option<u64>,
     timezone: String,
+    /// Two instances: one writes, the other takes its place.
+    highly_available: bool,
     allow: Vec<String>,
     /// Said plainly until there are backups (decisions 20).
     protection: &'static str,
@@ -144,6 +146,7 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
         size_gb: spec.data_size_gb(),
         used_bytes: view.instances.iter().find_map(|(instance, _)| instance.observed.volume_used_bytes),
         timezone: spec.timezone.clone(),
+        highly_available: spec.is_highly_available(),
         allow: spec.allow_list.clone(),
         protection: "none yet",
         protection_reason: why_unprotected(spec.backup.as_ref()),

@@ -1,0 +1,121 @@
+//! `cluster.rejoin`: a standby that was lost, or a former primary, is in sync again. Until then nobody waits for it.
+
+use crate::replication;
+use crate::serving;
+use crate::standby::{self, Progress};
+use crate::world::{World, engine_failed, host_failed};
+use async_trait::async_trait;
+use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// Why, in one sentence.
+    pub reason: String,
+    /// It runs and does not answer: it is ended first.
+    pub hangs: bool,
+}
+
+steps! {
+    /// The steps in their order; `Leave` is where calling it off ends.
+    pub enum Step { Forget, Release, Prepare, Start, Synchronise, Leave }
+}
+
+/// The operation. The primary writes all the while. Commits wait for a standby only while its record says that it may be promoted, so
+/// forgetting comes before releasing.
+pub struct Rejoin;
+
+/// A primary that does not answer for so long is somebody else's to look at.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[async_trait]
+impl Operation for Rejoin {
+    const KIND: &'static str = "cluster.rejoin";
+    type World = World;
+    type Request = Request;
+    type State = standby::State;
+    type Step = Step;
+
+    fn first(&self) -> Step {
+        Step::Forget
+    }
+    fn on_cancel(&self, at: Step) -> OnCancel<Step> {
+        match at {
+            Step::Forget | Step::Release => OnCancel::FinishFirst("commits may be waiting for the standby"),
+            _ => OnCancel::CleanUpFrom(Step::Leave),
+        }
+    }
+    fn on_give_up(&self, _at: Step) -> Option<Step> {
+        None
+    }
+    fn patience(&self, step: Step) -> Option<Duration> {
+        matches!(step, Step::Release | Step::Synchronise).then_some(PATIENCE)
+    }
+
+    async fn run(
+        &self,
+        step: Step,
+        request: &Request,
+        state: &mut standby::State,
+        context: &mut Context<World>,
+    ) -> Result<Next<Step>, StepError> {
+        match step {
+            Step::Forget => forget(request, context).await,
+            Step::Release => release(context).await,
+            Step::Prepare => {
+                if request.hangs && state.started_at.is_none() {
+                    end(context).await?;
+                }
+                Ok(match standby::prepare(state, context).await? {
+                    Progress::Waits(doing) => Next::Wait(Step::Prepare, Duration::from_millis(500), doing.into()),
+                    _ => Next::Go(Step::Start),
+                })
+            }
+            Step::Start => Ok(match standby::start(state, context).await? {
+                Progress::Done => Next::Go(Step::Synchronise),
+                Progress::Waits(doing) => Next::Wait(Step::Start, Duration::from_millis(100), doing.into()),
+                Progress::DoesNotFit => make_anew(state),
+            }),
+            Step::Synchronise => Ok(match standby::synchronise(state, context).await? {
+                Progress::Done => Next::Done,
+                Progress::Waits(doing) => Next::Wait(Step::Synchronise, Duration::from_millis(50), doing.into()),
+                Progress::DoesNotFit => make_anew(state),
+            }),
+            Step::Leave => Ok(Next::Done),
+        }
+    }
+}
+
+fn make_anew(state: &mut standby::State) -> Next<Step> {
+    standby::anew(state);
+    Next::Go(Step::Prepare)
+}
+
+/// Makes true: the record says that nobody may be promoted. Repeating says the same. Way back: getting in sync again.
+async fn forget(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let loaded = context.world().load(context.cluster_id()).await?;
+    if let Some(write) = replication::nobody_else(&loaded, &request.reason) {
+        context.write(write);
+    }
+    Ok(Next::Go(Step::Release))
+}
+
+/// Makes true: no commit waits for the standby. Repeating finds none.
+async fn release(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let engine = world.engine(loaded.cluster.engine)?;
+    let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
+    let mut session = engine.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+    session.release_commits().await.map_err(engine_failed)?;
+    Ok(Next::Go(Step::Prepare))
+}
+
+/// Makes true: no process of the standby is left.
+async fn end(context: &Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    world.host.fence(&loaded.standby()?.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)
+}

@@ -1,0 +1,170 @@
+//! From an instance that may be anything to one that follows and is in sync: steps shared by operations that bring a standby in.
+
+use crate::replication::{self, Joined};
+use crate::serving::{self, Answer};
+use crate::world::{Loaded, World, host_failed};
+use moorage_domain::instance::ProcessState;
+use moorage_domain::layout::JobStep;
+use moorage_domain::replication::Replication;
+use moorage_domain::{Problem, ProblemCode, Timestamp};
+use moorage_durable::{Context, StepError};
+use moorage_host::{JobState, JobWish};
+use moorage_store::Write;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What was learnt on the way.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// What only it had was taken back, or could not be.
+    #[serde(default)]
+    pub rewound: bool,
+    /// Only a copy of its primary's directory helps.
+    #[serde(default)]
+    pub needs_copy: bool,
+    /// It was made a copy.
+    #[serde(default)]
+    pub copied: bool,
+    /// When its engine was first started.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// Since when it has been getting what it missed.
+    #[serde(default)]
+    pub follows_since: Option<Timestamp>,
+}
+
+/// How far a step is.
+pub(crate) enum Progress {
+    /// It is done.
+    Done,
+    /// It goes on; in words with what.
+    Waits(&'static str),
+    /// The directory does not fit: it has to be made anew.
+    DoesNotFit,
+}
+
+/// How long one run of the last step looks.
+const LOOK: Duration = Duration::from_millis(1_500);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A standby that does not follow for so long is made anew.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(45);
+
+fn lost(what: &str) -> StepError {
+    let problem = Problem::new(ProblemCode::EngineUnreachable, format!("{what} It is looked at again."));
+    StepError::GiveUp(problem)
+}
+
+/// Makes true: the standby's directory fits its primary's, as far as is known. Its engine does not run where that needed work. Repeating
+/// asks how far the work is, or begins it anew.
+pub(crate) async fn prepare(state: &mut State, context: &Context<World>) -> Result<Progress, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let (standby, replication) = (loaded.standby()?, loaded.replication()?);
+    let engine = world.engine(loaded.cluster.engine)?;
+    let part = replication::part(world, &loaded, standby)?;
+    let (spec, _) = serving::specify(world, &loaded.cluster, standby, part).await?;
+    let place = world.host.place(&standby.id);
+    if replication.rewind.as_ref() == Some(&standby.id) && !state.rewound && !state.needs_copy {
+        fence(world, &loaded).await?;
+        let steps = engine.rewind(&spec, &place);
+        if !steps.is_empty() {
+            match work(world, &loaded, format!("rewind-{}", context.operation_id()), steps).await? {
+                JobState::Running => return Ok(Progress::Waits("What only it has is taken back.")),
+                JobState::Done => {}
+                JobState::Failed(problem) => {
+                    tracing::warn!(cluster = %loaded.cluster.id, %problem, "a former primary could not be rewound and is made anew");
+                    state.needs_copy = true;
+                }
+            }
+        }
+        state.rewound = true;
+    }
+    if state.needs_copy && !state.copied {
+        fence(world, &loaded).await?;
+        match work(world, &loaded, format!("copy-{}", context.operation_id()), engine.copy(&spec, &place)).await? {
+            JobState::Running => return Ok(Progress::Waits("A copy of the primary is made.")),
+            JobState::Done => state.copied = true,
+            JobState::Failed(problem) => return Err(StepError::GiveUp(problem)),
+        }
+    }
+    Ok(Progress::Done)
+}
+
+async fn fence(world: &World, loaded: &Loaded) -> Result<(), StepError> {
+    world.host.fence(&loaded.standby()?.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)
+}
+
+async fn work(world: &World, loaded: &Loaded, name: String, steps: Vec<JobStep>) -> Result<JobState, StepError> {
+    let standby = loaded.standby()?;
+    let wish = JobWish {
+        instance: standby.id.clone(),
+        cluster: loaded.cluster.id.clone(),
+        name,
+        steps,
+        uid: standby.uid,
+        term: loaded.cluster.term,
+    };
+    world.host.ensure_job(&wish).await.map_err(host_failed)
+}
+
+/// Makes true: the standby's engine answers. Repeating leaves a running one alone.
+pub(crate) async fn start(state: &mut State, context: &Context<World>) -> Result<Progress, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let standby = loaded.standby()?;
+    let since = *state.started_at.get_or_insert(context.now());
+    serving::ensure_instance_started(world, &loaded, standby).await?;
+    match serving::instance_answers(world, &loaded, standby, since, context.now().since(since)).await {
+        Ok(Answer::Yes(_)) => Ok(Progress::Done),
+        Ok(Answer::NotYet(_)) => Ok(Progress::Waits("The standby's engine starts up.")),
+        Err(StepError::GiveUp(problem)) if !state.copied => {
+            tracing::warn!(cluster = %loaded.cluster.id, %problem, "a standby does not start and is made anew");
+            Ok(Progress::DoesNotFit)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes true: the standby has everything that is acknowledged, and the record says so. Repeating looks again.
+pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>) -> Result<Progress, StepError> {
+    let since = *state.follows_since.get_or_insert(context.now());
+    let begun = tokio::time::Instant::now();
+    loop {
+        let world = context.world();
+        let loaded = world.load(context.cluster_id()).await?;
+        if !runs(world, &loaded).await? {
+            return Err(lost("The primary has ended meanwhile."));
+        }
+        match replication::join(world, &loaded).await {
+            Ok(Joined::Yes(promotable)) => {
+                let reason = format!("{} is in sync.", loaded.standby()?.name);
+                let replication = Replication { promotable: Some(promotable), rewind: None, reason, ..loaded.replication()?.clone() };
+                let standby = loaded.standby()?;
+                let observed = serving::observed_running(world, standby).await;
+                let id = standby.id.clone();
+                context.write(Write::Observed(id, observed));
+                context.write(Write::Replication(replication));
+                return Ok(Progress::Done);
+            }
+            Ok(Joined::NotYet(_)) if context.now().since(since) > FOLLOWS_WITHIN && !state.copied => return Ok(Progress::DoesNotFit),
+            Ok(Joined::NotYet(doing)) if begun.elapsed() >= LOOK => return Ok(Progress::Waits(doing)),
+            Ok(Joined::NotYet(_)) => {}
+            Err(StepError::GiveUp(problem)) if !state.copied => {
+                tracing::warn!(cluster = %loaded.cluster.id, %problem, "a standby cannot follow and is made anew");
+                return Ok(Progress::DoesNotFit);
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn runs(world: &World, loaded: &Loaded) -> Result<bool, StepError> {
+    let process = world.host.process(&loaded.instance()?.id).await.map_err(host_failed)?;
+    Ok(matches!(process, ProcessState::Running { .. }))
+}
+
+/// Notes that the directory has to be made anew.
+pub(crate) fn anew(state: &mut State) {
+    *state = State { needs_copy: true, rewound: true, ..State::default() };
+}
