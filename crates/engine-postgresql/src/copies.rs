@@ -11,6 +11,21 @@ const COPY_LIMIT: Duration = Duration::from_secs(12 * 3600);
 const REWIND_LIMIT: Duration = Duration::from_secs(3600);
 const PASSWORDS: &str = "{scratch}/passwords";
 
+/// Starts a server and stops it: nothing of a step outlives it. Arguments: `pg_ctl`, the volume, a log, the server's options.
+const RECOVER: &str = r#"set -eu
+"$1" start --pgdata="$2" --wait --timeout=3600 --log="$3" -o "$4" || { tail -n 20 "$3"; exit 1; }
+"$1" stop --pgdata="$2" --wait --timeout=3600 --mode=fast
+"#;
+
+/// Tries first what would be done. A server that has nothing beyond the point where its successor took over cannot be rewound, and needs
+/// not be; the trial has changed nothing then, and one that does not fit will not be let in as a standby. Arguments: `pg_rewind`, the
+/// volume, the primary.
+const REWIND: &str = r#"set -eu
+rewind() { "$@" --target-pgdata="$volume" --no-ensure-shutdown --source-server="$primary"; }
+program=$1 volume=$2 primary=$3
+if rewind "$program" --dry-run; then rewind "$program"; fi
+"#;
+
 /// The password file, and the environment that names it: nothing secret is an argument.
 fn knowing_the_password(spec: &InstanceSpec) -> Option<(JobStep, Vec<(String, String)>)> {
     let replication = spec.replication.as_ref()?;
@@ -45,28 +60,30 @@ pub fn copy(spec: &InstanceSpec) -> Vec<JobStep> {
     ]
 }
 
-/// Steps that take back what the peer does not have. The server that died is recovered first, by `pg_rewind` itself and on its own,
-/// for which it must not be told to follow. The primary writes a checkpoint before: until it has, its control file names the history
-/// it had as a standby, and nothing would be found to take back.
+/// Steps that take back what the peer does not have. The server that died is recovered first by starting it as a standby of nobody:
+/// a server on its own (`--single`), by which `pg_rewind` would do it, refuses an account without a name. The primary writes a
+/// checkpoint before: until it has, its control file names the history it had as a standby, and nothing would be found to take back.
 pub fn rewind(spec: &InstanceSpec, place: &Place) -> Vec<JobStep> {
     let (Some((passwords, environment)), Some(peer)) = (knowing_the_password(spec), peer(spec, "postgres")) else { return Vec::new() };
-    let run = |argv: &[&str], limit: Duration| JobStep::Run {
-        argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
+    let run = |program: &str, arguments: &[&str]| JobStep::Run {
+        argv: std::iter::once(program).chain(arguments.iter().copied()).map(str::to_owned).collect(),
         environment: environment.clone(),
         stdin: String::new(),
-        limit,
+        limit: REWIND_LIMIT,
     };
-    let (client, program) = (programs::program(&spec.installation, "psql"), programs::program(&spec.installation, "pg_rewind"));
-    let settings = format!("--config-file={}", place.config.join("postgresql.conf").display());
-    let standby = format!("{{volume}}/{STANDBY}");
+    let program = |name: &str| programs::program(&spec.installation, name);
+    let file = |name: &str| format!("{{volume}}/{name}");
+    let settings = format!(
+        "-c config_file={} -c listen_addresses= -c unix_socket_directories={{scratch}} -c primary_conninfo=",
+        place.config.join("postgresql.conf").display()
+    );
     vec![
         passwords,
-        run(&[&client, "--no-psqlrc", "--no-password", "--quiet", "--command=CHECKPOINT", &peer], REWIND_LIMIT),
-        run(
-            &["/usr/bin/find", "{volume}", "-maxdepth", "1", "(", "-name", STANDBY, "-o", "-name", "postmaster.pid", ")", "-delete"],
-            COPY_LIMIT,
-        ),
-        run(&[&program, "--target-pgdata={volume}", &settings, "--source-server", &peer], REWIND_LIMIT),
-        JobStep::Write { path: standby, contents: String::new() },
+        run("/bin/rm", &["-f", &file("postmaster.pid")]),
+        JobStep::Write { path: file(STANDBY), contents: String::new() },
+        run("/bin/sh", &["-c", RECOVER, "sh", &program("pg_ctl"), "{volume}", "{scratch}/log", &settings]),
+        run(&program("psql"), &["--no-psqlrc", "--no-password", "--quiet", "--command=CHECKPOINT", &peer]),
+        run("/bin/sh", &["-c", REWIND, "sh", &program("pg_rewind"), "{volume}", &peer]),
+        JobStep::Write { path: file(STANDBY), contents: String::new() },
     ]
 }

@@ -1,15 +1,16 @@
 //! `cluster.failover`: the standby, which has everything that was acknowledged, takes the primary's place (decisions 10).
 
 use crate::manifest;
-use crate::serving::{self, Lead};
+use crate::serving::{self, Answer, Lead};
 use crate::world::{Loaded, World, engine_failed, host_failed, insist};
 use async_trait::async_trait;
 use moorage_domain::instance::{Instance, Observed, ProcessState};
 use moorage_domain::replication::{Promotable, Replication};
-use moorage_domain::{InstanceId, Problem, ProblemCode};
+use moorage_domain::{InstanceId, Problem, ProblemCode, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::Write;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,13 +23,17 @@ pub struct Request {
     pub to: Promotable,
 }
 
-/// Nothing has to be remembered.
+/// What was learnt on the way.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct State {}
+pub struct State {
+    /// When the former primary was started again, because the one who was to take over had ended before it could.
+    #[serde(default)]
+    pub returned_at: Option<Timestamp>,
+}
 
 steps! {
     /// The steps in their order.
-    pub enum Step { Decide, Fence, Promote, Publish }
+    pub enum Step { Decide, Fence, Promote, Return, Revive, Publish }
 }
 
 /// The operation. From the first commit on there is no way back: the former primary must not write in the new term.
@@ -52,12 +57,14 @@ impl Operation for Failover {
         None
     }
 
-    async fn run(&self, step: Step, request: &Request, _state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    async fn run(&self, step: Step, request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
         match step {
             Step::Decide => decide(request, context).await,
             Step::Fence => fence(request, context).await.map_err(|error| insist(error, context.attempt())),
-            Step::Promote => promote(context).await.map_err(|error| insist(error, context.attempt())),
-            Step::Publish => publish(request, context).await.map_err(|error| insist(error, context.attempt())),
+            Step::Promote => promote(request, context).await.map_err(|error| insist(error, context.attempt())),
+            Step::Return => go_back(request, context).await.map_err(|error| insist(error, context.attempt())),
+            Step::Revive => revive(state, context).await.map_err(|error| insist(error, context.attempt())),
+            Step::Publish => publish(context).await.map_err(|error| insist(error, context.attempt())),
         }
     }
 }
@@ -69,8 +76,7 @@ async fn decide(request: &Request, context: &mut Context<World>) -> Result<Next<
     let loaded = world.load(context.cluster_id()).await?;
     let replication = loaded.replication()?;
     let (old, new) = (loaded.instance()?, loaded.standby()?);
-    let process = world.host.process(&new.id).await.map_err(host_failed)?;
-    let lives = matches!(process, ProcessState::Running { incarnation, .. } if incarnation == request.to.incarnation);
+    let lives = lives(world, &request.to).await?;
     if replication.promotable.as_ref() != Some(&request.to) || replication.primary != request.from || !lives {
         return Err(StepError::GiveUp(
             Problem::new(ProblemCode::NoStandbyInSync, "Meanwhile nobody may take the primary's place any more.")
@@ -78,22 +84,28 @@ async fn decide(request: &Request, context: &mut Context<World>) -> Result<Next<
                 .hint("What is possible now is decided anew by itself."),
         ));
     }
-    let term = loaded.cluster.term + 1;
+    let words = format!("term {}: {} takes over from {}. {}", loaded.cluster.term + 1, new.name, old.name, request.reason);
+    let writes = change_places(&loaded, replication, old, new, &request.reason);
+    context.note(words);
+    writes.into_iter().for_each(|write| context.write(write));
+    Ok(Next::Go(Step::Fence))
+}
+
+/// A new term, in which the second writes, the first does not, and nobody may take the second's place yet.
+fn change_places(loaded: &Loaded, replication: &Replication, old: &Instance, new: &Instance, reason: &str) -> Vec<Write> {
     let changed = Replication {
         primary: new.id.clone(),
         promotable: None,
         rewind: Some(old.id.clone()),
-        reason: request.reason.clone(),
+        reason: reason.to_owned(),
         ..replication.clone()
     };
-    let roles = [with_role(old, "STANDBY"), with_role(new, "ACTIVE")];
-    let (cluster, words) =
-        (loaded.cluster.id.clone(), format!("term {term}: {} takes over from {}. {}", new.name, old.name, request.reason));
-    context.note(words);
-    context.write(Write::Term(cluster, term));
-    context.write(Write::Replication(changed));
-    roles.into_iter().for_each(|instance| context.write(Write::Instance(instance)));
-    Ok(Next::Go(Step::Fence))
+    vec![
+        Write::Term(loaded.cluster.id.clone(), loaded.cluster.term + 1),
+        Write::Replication(changed),
+        Write::Instance(with_role(old, "STANDBY")),
+        Write::Instance(with_role(new, "ACTIVE")),
+    ]
 }
 
 fn with_role(instance: &Instance, role: &str) -> Instance {
@@ -119,12 +131,57 @@ async fn fence(request: &Request, context: &mut Context<World>) -> Result<Next<S
     Ok(Next::Go(Step::Promote))
 }
 
-/// Makes true: the one who takes over is writable. Everything it had received is applied first. Repeating finds it so.
-async fn promote(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+/// Makes true: the one who takes over is writable. Everything it had received is applied first. Repeating finds it so. A later life of it
+/// may lack what was acknowledged: then the former primary, which has everything, comes back.
+async fn promote(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    promote_primary(world, &loaded).await?;
-    Ok(Next::Go(Step::Publish))
+    if !lives(world, &request.to).await? {
+        return Ok(Next::Go(Step::Return));
+    }
+    let promoted = promote_primary(world, &loaded).await;
+    // What was promoted may have been another life, or nobody.
+    if !lives(world, &request.to).await? {
+        return Ok(Next::Go(Step::Return));
+    }
+    promoted.map(|()| Next::Go(Step::Publish))
+}
+
+async fn lives(world: &World, promotable: &Promotable) -> Result<bool, StepError> {
+    let process = world.host.process(&promotable.instance).await.map_err(host_failed)?;
+    Ok(matches!(process, ProcessState::Running { incarnation, .. } if incarnation == promotable.incarnation))
+}
+
+/// Makes true: the former primary is the primary again, in a term of its own; no user has reached the other one. Repeating finds it so.
+async fn go_back(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let replication = loaded.replication()?;
+    if replication.primary == request.from {
+        return Ok(Next::Go(Step::Revive));
+    }
+    world.host.fence(&request.to.instance, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
+    let (failed, back) = (loaded.instance()?, loaded.standby()?);
+    let reason = format!("{} ended before it could take over; {} has everything and is started again.", failed.name, back.name);
+    let writes = change_places(&loaded, replication, failed, back, &reason);
+    context.note(format!("term {}: {reason}", loaded.cluster.term + 1));
+    writes.into_iter().for_each(|write| context.write(write));
+    Ok(Next::Go(Step::Revive))
+}
+
+/// Makes true: the former primary runs and is writable again. Repeating finds it so.
+async fn revive(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let since = *state.returned_at.get_or_insert(context.now());
+    serving::ensure_instance_revived(world, &loaded, loaded.instance()?).await?;
+    match serving::answers(world, &loaded, since, context.now().since(since)).await? {
+        Answer::Yes(mut session) => {
+            session.promote().await.map_err(engine_failed)?;
+            Ok(Next::Go(Step::Publish))
+        }
+        Answer::NotYet(doing) => Ok(Next::Wait(Step::Revive, Duration::from_millis(100), doing)),
+    }
 }
 
 async fn promote_primary(world: &World, loaded: &Loaded) -> Result<(), StepError> {
@@ -136,7 +193,7 @@ async fn promote_primary(world: &World, loaded: &Loaded) -> Result<(), StepError
 }
 
 /// Makes true: users reach the new primary. Repeating changes nothing.
-async fn publish(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+async fn publish(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
@@ -145,6 +202,6 @@ async fn publish(request: &Request, context: &mut Context<World>) -> Result<Next
     // From which a lost store learns who wrote last.
     manifest::keep_in_step(world, context.cluster_id()).await?;
     context.write(Write::Observed(id, observed));
-    context.note(format!("users reach {} now; nothing that was acknowledged is lost. {}", instance.name, request.reason));
+    context.note(format!("users reach {} now; nothing that was acknowledged is lost", instance.name));
     Ok(Next::Done)
 }

@@ -95,6 +95,14 @@ pub(crate) async fn ensure_instance_started(world: &World, loaded: &Loaded, inst
     world.host.ensure_process(&wish).await.map_err(host_failed)
 }
 
+/// Starts an instance of several again that has ended: nobody but its operation does.
+pub(crate) async fn ensure_instance_revived(world: &World, loaded: &Loaded, instance: &Instance) -> Result<ProcessState, StepError> {
+    if loaded.replication.is_some() && matches!(world.host.process(&instance.id).await.map_err(host_failed)?, ProcessState::GaveUp { .. }) {
+        world.host.fence(&instance.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
+    }
+    ensure_instance_started(world, loaded, instance).await
+}
+
 /// Whether the engine answers by now.
 pub enum Answer {
     /// It does, to this administrator.

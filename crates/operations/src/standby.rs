@@ -113,7 +113,7 @@ pub(crate) async fn start(state: &mut State, context: &Context<World>) -> Result
     let loaded = world.load(context.cluster_id()).await?;
     let standby = loaded.standby()?;
     let since = *state.started_at.get_or_insert(context.now());
-    serving::ensure_instance_started(world, &loaded, standby).await?;
+    serving::ensure_instance_revived(world, &loaded, standby).await?;
     match serving::instance_answers(world, &loaded, standby, since, context.now().since(since)).await {
         Ok(Answer::Yes(_)) => Ok(Progress::Done),
         Ok(Answer::NotYet(_)) => Ok(Progress::Waits("The standby's engine starts up.")),

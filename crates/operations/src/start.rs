@@ -84,7 +84,7 @@ pub(crate) async fn begin(state: &mut State, context: &mut Context<World>) -> Re
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     state.started_at.get_or_insert(context.now());
-    serving::ensure_started(world, &loaded).await?;
+    serving::ensure_instance_revived(world, &loaded, loaded.instance()?).await?;
     let installed = world.installation(loaded.cluster.engine, &loaded.cluster.version).await?.version;
     if let Some(write) = replication::nobody_else(&loaded, "The primary was started again.") {
         context.write(write);

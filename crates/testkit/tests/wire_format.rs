@@ -34,7 +34,7 @@ fn operations_are_stored_as_older_builds_stored_them() {
         wire_format::<recover::Recover>(&recover::Request {}, &engine_state),
         wire_format::<failover::Failover>(
             &failover::Request { reason: "it died".into(), from: InstanceId::from_bits(1), to },
-            &failover::State {},
+            &failover::State { returned_at: Some(Timestamp(1)) },
         ),
         wire_format::<rejoin::Rejoin>(&rejoin::Request { reason: "it died".into(), hangs: true }, &following),
         wire_format::<terminate::Terminate>(&terminate::Request {}, &terminate::State {}),
