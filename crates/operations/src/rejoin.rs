@@ -19,8 +19,8 @@ pub struct Request {
 }
 
 steps! {
-    /// The steps in their order; `Leave` is where calling it off ends.
-    pub enum Step { Forget, Release, Prepare, Start, Synchronise, Leave }
+    /// The steps in their order.
+    pub enum Step { Forget, Release, Prepare, Start, Synchronise }
 }
 
 /// The operation. The primary writes all the while. Commits wait for a standby only while its record says that it may be promoted, so
@@ -41,11 +41,8 @@ impl Operation for Rejoin {
     fn first(&self) -> Step {
         Step::Forget
     }
-    fn on_cancel(&self, at: Step) -> OnCancel<Step> {
-        match at {
-            Step::Forget | Step::Release => OnCancel::FinishFirst("commits may be waiting for the standby"),
-            _ => OnCancel::CleanUpFrom(Step::Leave),
-        }
+    fn on_cancel(&self, _at: Step) -> OnCancel<Step> {
+        OnCancel::FinishFirst("the cluster is meant to have a standby")
     }
     fn on_give_up(&self, _at: Step) -> Option<Step> {
         None
@@ -83,7 +80,6 @@ impl Operation for Rejoin {
                 Progress::Waits(doing) => Next::Wait(Step::Synchronise, Duration::from_millis(50), doing.into()),
                 Progress::DoesNotFit => make_anew(state),
             }),
-            Step::Leave => Ok(Next::Done),
         }
     }
 }

@@ -60,6 +60,10 @@ pub(crate) async fn prepare(state: &mut State, context: &Context<World>) -> Resu
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let (standby, replication) = (loaded.standby()?, loaded.replication()?);
+    // Nothing else looks at the cluster meanwhile.
+    if !runs(world, &loaded).await? {
+        return Err(lost("The primary has ended meanwhile."));
+    }
     let engine = world.engine(loaded.cluster.engine)?;
     let part = replication::part(world, &loaded, standby)?;
     let (spec, _) = serving::specify(world, &loaded.cluster, standby, part).await?;

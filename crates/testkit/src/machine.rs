@@ -238,6 +238,16 @@ impl Machine {
     pub fn is_writable(&self, instance: &InstanceId) -> bool {
         self.lock().volumes.get(instance).is_some_and(|volume| volume.writable)
     }
+    /// Ends the process of whoever was promoted, as `kill -9` does.
+    pub fn kill_primaries(&self) {
+        let primaries: Vec<_> = self.lock().volumes.iter().filter(|(_, volume)| volume.writable).map(|(id, _)| id.clone()).collect();
+        primaries.iter().filter_map(|primary| self.pid(primary)).for_each(|pid| self.kill(pid));
+    }
+    /// Ends every process but those that were promoted.
+    pub fn kill_standbys(&self) {
+        let standbys: Vec<_> = self.lock().volumes.iter().filter(|(_, volume)| !volume.writable).map(|(id, _)| id.clone()).collect();
+        standbys.iter().filter_map(|standby| self.pid(standby)).for_each(|pid| self.kill(pid));
+    }
     /// The process id of an instance that runs.
     pub fn pid(&self, instance: &InstanceId) -> Option<u32> {
         match self.lock().processes.get(instance)?.state {

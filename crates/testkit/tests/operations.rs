@@ -1,23 +1,26 @@
 //! Every operation there is goes through the whole bench, on the fakes.
 
 use async_trait::async_trait;
-use moorage_domain::cluster::{Cluster, Wish};
+use moorage_domain::cluster::{ACTIVE_STANDBY, Cluster, InstanceWish, Wish};
 use moorage_domain::engine::EngineName;
-use moorage_domain::instance::Endpoint;
+use moorage_domain::instance::{Endpoint, Instance};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::public_address::PublicAddresses;
+use moorage_domain::replication::{Promotable, Replication};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::subnet::default_for;
-use moorage_domain::{ClusterId, HostId, OperationId, SecretId, Timestamp};
+use moorage_domain::{ClusterId, HostId, InstanceId, OperationId, SecretId, Timestamp};
 use moorage_durable::harness::{FastClock, Fixture};
 use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
 use moorage_operations::{
-    World, owner, provision, recover, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password, set_public_address,
-    start, stop, synchronize_parameters, synchronize_state, terminate,
+    World, failover, owner, provision, recover, rejoin, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password,
+    set_public_address, start, stop, synchronize_parameters, synchronize_state, terminate,
 };
 use moorage_secrets::{CertificateAuthority, MasterKey};
-use moorage_store::{Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Secrets, Store, Submitted, UnitOfWork, Write};
+use moorage_store::{
+    Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Replications, Secrets, Store, Submitted, UnitOfWork, Write,
+};
 use moorage_testkit::{Failure, FakeEngine, FakeHost, Machine, TestStore, a_cluster, in_fast_time, insert};
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -36,6 +39,12 @@ trait Case: Send + Sync + 'static {
     fn wish() -> Option<Wish> {
         None
     }
+    /// What is asked for where that depends on what is there.
+    fn request_on(_instances: &[Instance], _replication: Option<&Replication>) -> <Self::Operation as Operation>::Request {
+        Self::request()
+    }
+    /// Whether the cluster has two instances.
+    const TWO: bool = false;
     /// What happens to the machine beforehand.
     fn beforehand(_machine: &Machine) {}
     /// What the host offers to other machines by the time the operation runs, and not before.
@@ -60,7 +69,12 @@ impl<C: Case> Bench<C> {
         let machine = Machine::new(Arc::new(clock));
         machine.engines_start_in(Duration::from_millis(150));
         machine.engines_stop_in(Duration::from_millis(150));
-        let cluster = a_cluster(1);
+        let mut cluster = a_cluster(1);
+        if C::TWO {
+            let group = &mut cluster.spec.groups[0];
+            group.role = ACTIVE_STANDBY.into();
+            group.instances.push(InstanceWish { role: "STANDBY".into(), service_address: None });
+        }
         let host = Arc::new(FakeHost::new(cluster.host.clone(), machine.clone()));
         let master_key = Arc::new(MasterKey::generate().expect("a key"));
         let authority = Arc::new(CertificateAuthority::create("test", clock.now()).expect("an authority"));
@@ -186,7 +200,12 @@ impl<C: Case> Fixture for Bench<C> {
         }
     }
     async fn submit(&self, store: &Store, now: Timestamp) -> OperationId {
-        submit::<C::Operation>(store, &self.cluster, &C::request(), C::wish(), now).await
+        let request = {
+            let mut look = store.look().await.expect("a look");
+            let instances = look.instances_of(&self.cluster.id).await.expect("read");
+            C::request_on(&instances, look.replication_of(&self.cluster.id).await.expect("read").as_ref())
+        };
+        submit::<C::Operation>(store, &self.cluster, &request, C::wish(), now).await
     }
     async fn inventory(&self, store: &Store) -> String {
         let mut look = store.look().await.expect("a look");
@@ -206,9 +225,18 @@ impl<C: Case> Fixture for Bench<C> {
             assert_eq!(text, "", "nothing is left");
             return;
         }
-        assert_eq!((lines("volume"), lines("process"), lines("endpoint")), (1, 1, 1), "{text}");
+        let count = if C::TWO { 2 } else { 1 };
+        assert_eq!((lines("volume"), lines("process"), lines("endpoint")), (count, count, 1), "{text}");
         let instances = look.instances_of(&self.cluster.id).await.expect("read");
-        let [instance] = instances.as_slice() else { panic!("one instance: {instances:?}") };
+        assert_eq!(instances.len(), count, "{instances:?}");
+        let replication = look.replication_of(&self.cluster.id).await.expect("read");
+        let writes = |instance: &&Instance| replication.as_ref().is_none_or(|replication| replication.primary == instance.id);
+        let instance = instances.iter().find(writes).expect("somebody writes");
+        for one in instances.iter().filter(|_| C::TWO) {
+            let runs = C::AFTER == Some(ServiceState::Running) && one.id == instance.id;
+            assert_eq!(self.machine.is_writable(&one.id) && self.machine.pid(&one.id).is_some(), runs, "{one:?} {text}");
+            assert_eq!(one.role, if one.id == instance.id { "ACTIVE" } else { "STANDBY" });
+        }
         assert_eq!(self.machine.databases(&instance.id), [("orders".to_owned(), "clerk".to_owned())]);
         let endpoint = self.machine.endpoint(&self.cluster.id).expect("an endpoint");
         let leads = (C::AFTER == Some(ServiceState::Running)).then(|| instance.id.clone());
@@ -243,6 +271,14 @@ macro_rules! cases {
         }
         moorage_durable::harness!($name, Bench<$case>);
     )*};
+    (@two $value:expr) => {
+        const TWO: bool = $value;
+    };
+    (@on $value:expr) => {
+        fn request_on(instances: &[Instance], replication: Option<&Replication>) -> <Self::Operation as Operation>::Request {
+            $value(instances, replication.expect("it has two instances"))
+        }
+    };
     (@wish $value:expr) => {
         fn wish() -> Option<Wish> {
             Some($value)
@@ -286,6 +322,20 @@ cases! {
         renew_certificate::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
     renew_certificate_while_stopped RenewCertificateWhileStopped: renew_certificate::RenewCertificate => renew_certificate::RenewCertificate,
         renew_certificate::Request {}, Some(ServiceState::Stopped), Some(ServiceState::Stopped);
+    provision_two ProvisionTwo: provision::Provision => provision::Provision,
+        provision::Request { verifier: Some(SecretId::from_bits(SECRET)) }, None, Some(ServiceState::Running), two: true;
+    stop_two StopTwo: stop::Stop => stop::Stop, stop::Request {}, Some(ServiceState::Running), Some(ServiceState::Stopped), two: true,
+        wish: Wish::Stop;
+    recover_two RecoverTwo: recover::Recover => recover::Recover, recover::Request {}, Some(ServiceState::Running),
+        Some(ServiceState::Running), two: true, beforehand: Machine::kill_primaries;
+    terminate_two TerminateTwo: terminate::Terminate => terminate::Terminate, terminate::Request {}, Some(ServiceState::Running), None,
+        two: true, wish: Wish::Gone;
+    failover_ Failover: failover::Failover => failover::Failover, failover_request(&[], None), Some(ServiceState::Running),
+        Some(ServiceState::Running), two: true, on: failover_on, beforehand: Machine::kill_primaries;
+    rejoin_ Rejoin: rejoin::Rejoin => rejoin::Rejoin, rejoin::Request { reason: "it died".into(), hangs: false },
+        Some(ServiceState::Running), Some(ServiceState::Running), two: true, beforehand: Machine::kill_standbys;
+    rejoin_of_one_that_hangs RejoinOfOneThatHangs: rejoin::Rejoin => rejoin::Rejoin,
+        rejoin::Request { reason: "it hangs".into(), hangs: true }, Some(ServiceState::Running), Some(ServiceState::Running), two: true;
     provision_with_a_public_address ProvisionOffered: provision::Provision => provision::Provision,
         provision::Request { verifier: Some(SecretId::from_bits(SECRET)) }, None, Some(ServiceState::Running), offered: offered();
     set_public_address_ SetPublicAddress: set_public_address::SetPublicAddress => set_public_address::SetPublicAddress,
@@ -295,6 +345,18 @@ cases! {
         set_public_address::Request {}, Some(ServiceState::Stopped), Some(ServiceState::Stopped), offered: offered();
     withdraw_a_public_address WithdrawPublicAddress: set_public_address::SetPublicAddress => set_public_address::SetPublicAddress,
         set_public_address::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
+}
+
+fn failover_request(from: &[Instance], to: Option<Promotable>) -> failover::Request {
+    failover::Request {
+        reason: "The primary was killed by signal 9.".into(),
+        from: from.first().map_or(InstanceId::from_bits(0), |instance| instance.id.clone()),
+        to: to.unwrap_or(Promotable { instance: InstanceId::from_bits(0), incarnation: 0 }),
+    }
+}
+
+fn failover_on(instances: &[Instance], replication: &Replication) -> failover::Request {
+    failover_request(instances, replication.promotable.clone())
 }
 
 fn offered() -> PublicAddresses {

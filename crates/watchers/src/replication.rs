@@ -12,7 +12,7 @@ use moorage_domain::{ClusterId, InstanceId};
 use moorage_host::Change;
 use moorage_operations::world::Loaded;
 use moorage_operations::{failover as takeover, recover, rejoin, serving};
-use moorage_store::{Operations, Replications, StoreError};
+use moorage_store::{Replications, StoreError};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -105,8 +105,9 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         may_rejoin: attempts.is_none_or(|attempts| attempts.next <= Instant::now()),
     };
     let verdict = failover::decide(&seen);
+    // Whoever holds it looks for itself.
     if loaded.cluster.operation.is_some() {
-        return interrupt(watch, &loaded, &seen).await;
+        return Ok(());
     }
     say(memory, id, &verdict);
     match verdict {
@@ -129,18 +130,6 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
             let hangs = matches!(seen.standby, Sight::Silent(_));
             watch.submit::<rejoin::Rejoin>(&loaded.cluster, &rejoin::Request { reason, hangs }).await?;
         }
-    }
-    Ok(())
-}
-
-/// A standby that is being brought back holds its cluster for long; a primary that has ended is more urgent.
-async fn interrupt(watch: &Watch, loaded: &Loaded, seen: &Seen<'_>) -> Result<(), StoreError> {
-    let (Some(operation), Sight::Dead(_)) = (&loaded.cluster.operation, &seen.primary) else { return Ok(()) };
-    let mut uow = watch.world.store.begin().await?;
-    let rejoins = uow.operation_row(operation).await?.is_some_and(|row| row.kind == "cluster.rejoin" && row.cancel_requested_at.is_none());
-    if rejoins && uow.request_cancel(operation, crate::now()).await? {
-        uow.commit().await?;
-        (watch.wake)();
     }
     Ok(())
 }
