@@ -20,7 +20,7 @@ const PROMOTION_LIMIT: Duration = Duration::from_secs(10);
 /// A commit that changes nothing.
 const COMMIT: &str = "SELECT pg_logical_emit_message(true, 'moorage', '')";
 
-fn not_yet(words: &str) -> EngineError {
+fn not_yet(words: impl Into<String>) -> EngineError {
     EngineError { problem: Problem::new(ProblemCode::EngineUnreachable, words), passing: true, cause: None }
 }
 
@@ -60,9 +60,11 @@ pub async fn promote(session: &Session) -> Result<(), EngineError> {
     }
     require(session, "").await?;
     // Waiting for it there means looking ten times a second.
-    session.rows("SELECT pg_promote(false)").await?;
+    let asked = session.rows("SELECT pg_promote(false)").await;
     let until = Instant::now() + PROMOTION_LIMIT;
     while session.one("SELECT pg_is_in_recovery()").await?.as_deref() != Some("f") {
+        // It refuses when somebody else's wish was carried out meanwhile.
+        asked.as_ref().map_err(|error| not_yet(error.problem.message.clone()))?;
         if Instant::now() >= until {
             return Err(not_yet("The engine is being promoted."));
         }

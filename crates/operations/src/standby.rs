@@ -150,7 +150,10 @@ pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>)
                 context.write(Write::Replication(replication));
                 return Ok(Progress::Done);
             }
-            Ok(Joined::NotYet(_)) if context.now().since(since) > FOLLOWS_WITHIN && !state.copied => return Ok(Progress::DoesNotFit),
+            Ok(Joined::NotYet(doing)) if context.now().since(since) > FOLLOWS_WITHIN && !state.copied => {
+                tracing::warn!(cluster = %loaded.cluster.id, doing, "a standby does not get in sync and is made anew");
+                return Ok(Progress::DoesNotFit);
+            }
             Ok(Joined::NotYet(doing)) if begun.elapsed() >= LOOK => return Ok(Progress::Waits(doing)),
             Ok(Joined::NotYet(_)) => {}
             Err(StepError::GiveUp(problem)) if !state.copied => {
