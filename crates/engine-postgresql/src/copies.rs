@@ -17,13 +17,16 @@ const RECOVER: &str = r#"set -eu
 "$1" stop --pgdata="$2" --wait --timeout=3600 --mode=fast
 "#;
 
-/// Tries first what would be done. A server that has nothing beyond the point where its successor took over cannot be rewound, and needs
-/// not be; the trial has changed nothing then, and one that does not fit will not be let in as a standby. Arguments: `pg_rewind`, the
+/// Tries first what would be done. A server that has nothing beyond the point where its successor took over finds no record there; it
+/// cannot be rewound, and needs not be. The trial has changed nothing then. Arguments: `pg_rewind`, the
 /// volume, the primary.
 const REWIND: &str = r#"set -eu
 rewind() { "$@" --target-pgdata="$volume" --no-ensure-shutdown --source-server="$primary"; }
 program=$1 volume=$2 primary=$3
-if rewind "$program" --dry-run; then rewind "$program"; fi
+if said=$(rewind "$program" --dry-run 2>&1); then rewind "$program"; exit; fi
+printf '%s\n' "$said"
+case $said in *"invalid record length"*"wanted 24, got 0"*) exit 0 ;; esac
+exit 1
 "#;
 
 /// The password file, and the environment that names it: nothing secret is an argument.
