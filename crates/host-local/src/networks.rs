@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Says of a file system that it is a kernel namespace.
-const NSFS: i64 = 0x6e73_6673;
+const NSFS: u64 = 0x6e73_6673;
 const LOOPBACK: u32 = 1;
 
 /// Two instances of a cluster are started at once, and must meet on one network.
@@ -23,7 +23,7 @@ fn directory(machine: &Machine) -> PathBuf {
 
 fn is_namespace(path: &Path) -> io::Result<bool> {
     match rustix::fs::statfs(path) {
-        Ok(found) => Ok(found.f_type as i64 == NSFS),
+        Ok(found) => Ok(found.f_type as u64 == NSFS),
         Err(rustix::io::Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }
