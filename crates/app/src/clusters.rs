@@ -45,7 +45,7 @@ impl App {
             return Err(Problem::new(ProblemCode::OnAnotherHost, "The database runs on another machine, where its log is.")
                 .hint("Ask the server of that machine; everything else about the database can be asked here."));
         }
-        let Some((instance, _)) = view.instances.first() else {
+        let Some(instance) = view.writes() else {
             return Err(Problem::new(ProblemCode::WrongState, "The cluster has no instance, so there is no log.")
                 .hint("The operation that made it says why: `moorage operation list`."));
         };

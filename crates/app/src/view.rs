@@ -17,6 +17,14 @@ pub struct ClusterView {
     pub endpoint: Option<Endpoint>,
 }
 
+impl ClusterView {
+    /// The instance that writes.
+    pub fn writes(&self) -> Option<&Instance> {
+        let of_role = self.instances.iter().find(|(instance, _)| instance.role == "ACTIVE");
+        of_role.or(self.instances.first()).map(|(instance, _)| instance)
+    }
+}
+
 /// A page of cluster rows.
 #[derive(Clone, Debug)]
 pub struct Clusters {

@@ -42,6 +42,12 @@ async fn is_writable(session: &mut Session) -> Result<bool, EngineError> {
     Ok(row.and_then(|row| column::<bool>(&row, "read_only")) == Some(false))
 }
 
+/// What it has applied as a standby.
+async fn applied(session: &mut Session) -> Result<String, EngineError> {
+    let row = session.first("SELECT @@GLOBAL.gtid_slave_pos AS position").await?;
+    Ok(row.and_then(|row| column(&row, "position")).unwrap_or_default())
+}
+
 /// Makes it writable. What it has received is applied first: it was acknowledged.
 pub async fn promote(session: &mut Session) -> Result<(), EngineError> {
     if is_writable(session).await? {
@@ -60,7 +66,7 @@ pub async fn promote(session: &mut Session) -> Result<(), EngineError> {
             if waited != Some(0) {
                 return Err(not_yet("The standby still applies what it has received."));
             }
-        } else if column::<String>(&row, "Slave_SQL_Running").as_deref() != Some("Yes") {
+        } else if sequence(&received) > sequence(&applied(session).await?) {
             let why: String = column(&row, "Last_SQL_Error").unwrap_or_default();
             return Err(EngineError::refused(format!("The standby does not apply what it has received. {why}"), "the applier has stopped"));
         }

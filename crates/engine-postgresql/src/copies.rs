@@ -18,12 +18,17 @@ const RECOVER: &str = r#"set -eu
 "#;
 
 /// Tries first what would be done. A server that has nothing beyond the point where its successor took over finds no record there; it
-/// cannot be rewound, and needs not be. The trial has changed nothing then. Arguments: `pg_rewind`, the
+/// cannot be rewound, and needs not be. The trial has changed nothing then. One that took over itself and was
+/// called back has a history of the same number as the primary's and is another: it is copied. Arguments: `pg_rewind`, the
 /// volume, the primary.
 const REWIND: &str = r#"set -eu
 rewind() { "$@" --target-pgdata="$volume" --no-ensure-shutdown --source-server="$primary"; }
 program=$1 volume=$2 primary=$3
-if said=$(rewind "$program" --dry-run 2>&1); then rewind "$program"; exit; fi
+if said=$(rewind "$program" --dry-run 2>&1); then
+  case $said in *"are on the same timeline"*) printf '%s\n' "$said"; exit 1 ;; esac
+  rewind "$program"
+  exit
+fi
 printf '%s\n' "$said"
 case $said in *"invalid record length"*"wanted 24, got 0"*) exit 0 ;; esac
 exit 1

@@ -12,7 +12,7 @@ pub const APPLIED: &str = "SELECT name, setting, unit, short_desc, context, vart
 /// Categories that are not shown.
 const HIDDEN_CATEGORIES: &[&str] = &["File Locations", "Developer Options", "Customized Options", "Preset Options"];
 
-/// Names that are not shown: where things are on the host.
+/// Names that are not shown: where things are on the host, and how its instances know each other.
 const HIDDEN: &[&str] = &[
     "archive_cleanup_command",
     "archive_command",
@@ -21,6 +21,7 @@ const HIDDEN: &[&str] = &[
     "dynamic_library_path",
     "event_source",
     "krb_server_keyfile",
+    "primary_conninfo",
     "recovery_end_command",
     "restore_command",
     "unix_socket_directories",

@@ -144,7 +144,15 @@ async fn promote(request: &Request, context: &mut Context<World>) -> Result<Next
     if !lives(world, &request.to).await? {
         return Ok(Next::Go(Step::Return));
     }
-    promoted.map(|()| Next::Go(Step::Publish))
+    match promoted {
+        Ok(()) => Ok(Next::Go(Step::Publish)),
+        // It lives and cannot: the other one has everything, too.
+        Err(StepError::GiveUp(problem)) => {
+            context.note(format!("it cannot take over: {}", problem.message));
+            Ok(Next::Go(Step::Return))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn lives(world: &World, promotable: &Promotable) -> Result<bool, StepError> {
@@ -162,7 +170,7 @@ async fn go_back(request: &Request, context: &mut Context<World>) -> Result<Next
     }
     world.host.fence(&request.to.instance, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
     let (failed, back) = (loaded.instance()?, loaded.standby()?);
-    let reason = format!("{} ended before it could take over; {} has everything and is started again.", failed.name, back.name);
+    let reason = format!("{} could not take over; {} has everything and is started again.", failed.name, back.name);
     let writes = change_places(&loaded, replication, failed, back, &reason);
     context.note(format!("term {}: {reason}", loaded.cluster.term + 1));
     writes.into_iter().for_each(|write| context.write(write));

@@ -5,6 +5,7 @@ use crate::serving;
 use crate::standby::{self, Progress};
 use crate::world::{World, engine_failed, host_failed};
 use async_trait::async_trait;
+use moorage_domain::decide::synchrony::{self, Known};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -62,8 +63,9 @@ impl Operation for Rejoin {
             Step::Forget => forget(request, context).await,
             Step::Release => release(context).await,
             Step::Prepare => {
-                if request.hangs && state.started_at.is_none() {
+                if request.hangs && !state.fenced && state.started_at.is_none() {
                     end(context).await?;
+                    state.fenced = true;
                 }
                 Ok(match standby::prepare(state, context).await? {
                     Progress::Waits(doing) => Next::Wait(Step::Prepare, Duration::from_millis(500), doing.into()),
@@ -75,7 +77,7 @@ impl Operation for Rejoin {
                 Progress::Waits(doing) => Next::Wait(Step::Start, Duration::from_millis(100), doing.into()),
                 Progress::DoesNotFit => make_anew(state),
             }),
-            Step::Synchronise => Ok(match standby::synchronise(state, context).await? {
+            Step::Synchronise => Ok(match synchronise(state, context).await? {
                 Progress::Done => Next::Done,
                 Progress::Waits(doing) => Next::Wait(Step::Synchronise, Duration::from_millis(50), doing.into()),
                 Progress::DoesNotFit => make_anew(state),
@@ -86,7 +88,8 @@ impl Operation for Rejoin {
 
 fn make_anew(state: &mut standby::State) -> Next<Step> {
     standby::anew(state);
-    Next::Go(Step::Prepare)
+    // Commits may have begun to wait for it.
+    Next::Go(Step::Release)
 }
 
 /// Makes true: the record says that nobody may be promoted. Repeating says the same. Way back: getting in sync again.
@@ -102,6 +105,10 @@ async fn forget(request: &Request, context: &mut Context<World>) -> Result<Next<
 async fn release(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
+    let known = Known { promotable: loaded.replication()?.promotable.is_some(), acknowledging: true, has_everything: false };
+    if synchrony::leave(known) == synchrony::Next::Forget {
+        return Ok(Next::Go(Step::Forget));
+    }
     let engine = world.engine(loaded.cluster.engine)?;
     let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
     let mut session = engine.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
@@ -114,4 +121,16 @@ async fn end(context: &Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     world.host.fence(&loaded.standby()?.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)
+}
+
+/// Makes true: the standby is in sync, and recorded as such. Repeating looks again. Where that fails, no commit is left waiting for it; a
+/// primary that cannot be told is about to be replaced or started again, and then waits for nobody.
+async fn synchronise(state: &mut standby::State, context: &mut Context<World>) -> Result<Progress, StepError> {
+    let ended = standby::synchronise(state, context).await;
+    if ended.is_err()
+        && let Err(error) = release(context).await
+    {
+        tracing::warn!(cluster = %context.cluster_id(), ?error, "commits could not be let go on");
+    }
+    ended
 }

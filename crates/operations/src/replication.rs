@@ -109,6 +109,11 @@ pub(crate) async fn join(world: &World, loaded: &Loaded) -> Result<Joined, StepE
             writes.require_acknowledgement(&standby.id).await.map_err(engine_failed)?;
             Ok(Joined::NotYet("Commits begin to wait for the standby."))
         }
+        // What was begun and did not end is ended: nobody waits for somebody who does not exist.
+        (Next::Await, _) if !before.given && has => {
+            writes.require_acknowledgement(&standby.id).await.map_err(engine_failed)?;
+            Ok(Joined::NotYet("The standby is about to be in sync."))
+        }
         (Next::Record, Some(incarnation)) => Ok(Joined::Yes(Promotable { instance: standby.id.clone(), incarnation })),
         _ => Ok(Joined::NotYet("The standby is about to be in sync.")),
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use moorage_domain::SecretId;
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +45,10 @@ impl Operation for SetOwnerPassword {
     }
     fn on_give_up(&self, _at: Step) -> Option<Step> {
         None
+    }
+    /// An engine that does not answer may be about to be replaced by its standby, which waits for this to end.
+    fn patience(&self, _step: Step) -> Option<Duration> {
+        Some(Duration::from_secs(30))
     }
 
     async fn run(&self, step: Step, request: &Request, _state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {

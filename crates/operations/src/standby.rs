@@ -3,6 +3,7 @@
 use crate::replication::{self, Joined};
 use crate::serving::{self, Answer};
 use crate::world::{Loaded, World, host_failed};
+use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::ProcessState;
 use moorage_domain::layout::JobStep;
 use moorage_domain::replication::Replication;
@@ -25,6 +26,9 @@ pub struct State {
     /// It was made a copy.
     #[serde(default)]
     pub copied: bool,
+    /// Nothing of it ran any more when the work on its directory began.
+    #[serde(default)]
+    pub fenced: bool,
     /// When its engine was first started.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
@@ -48,6 +52,10 @@ const LOOK: Duration = Duration::from_millis(1_500);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A standby that does not follow for so long is made anew.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(45);
+/// One that was made anew and does not get in sync for so long is tried again from the beginning.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(600);
+/// How long the primary may take to answer; a silent one is somebody else's to look at.
+const PRIMARY_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
 fn lost(what: &str) -> StepError {
     let problem = Problem::new(ProblemCode::EngineUnreachable, format!("{what} It is looked at again."));
@@ -60,16 +68,13 @@ pub(crate) async fn prepare(state: &mut State, context: &Context<World>) -> Resu
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let (standby, replication) = (loaded.standby()?, loaded.replication()?);
-    // Nothing else looks at the cluster meanwhile.
-    if !runs(world, &loaded).await? {
-        return Err(lost("The primary has ended meanwhile."));
-    }
+    check_primary(world, &loaded).await?;
     let engine = world.engine(loaded.cluster.engine)?;
     let part = replication::part(world, &loaded, standby)?;
     let (spec, _) = serving::specify(world, &loaded.cluster, standby, part).await?;
     let place = world.host.place(&standby.id);
     if replication.rewind.as_ref() == Some(&standby.id) && !state.rewound && !state.needs_copy {
-        fence(world, &loaded).await?;
+        fence_once(state, world, &loaded).await?;
         let steps = engine.rewind(&spec, &place);
         if !steps.is_empty() {
             match work(world, &loaded, format!("rewind-{}", context.operation_id()), steps).await? {
@@ -84,7 +89,7 @@ pub(crate) async fn prepare(state: &mut State, context: &Context<World>) -> Resu
         state.rewound = true;
     }
     if state.needs_copy && !state.copied {
-        fence(world, &loaded).await?;
+        fence_once(state, world, &loaded).await?;
         match work(world, &loaded, format!("copy-{}", context.operation_id()), engine.copy(&spec, &place)).await? {
             JobState::Running => return Ok(Progress::Waits("A copy of the primary is made.")),
             JobState::Done => state.copied = true,
@@ -94,8 +99,13 @@ pub(crate) async fn prepare(state: &mut State, context: &Context<World>) -> Resu
     Ok(Progress::Done)
 }
 
-async fn fence(world: &World, loaded: &Loaded) -> Result<(), StepError> {
-    world.host.fence(&loaded.standby()?.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)
+/// Before the work begins, and not again: where processes are found by where they work, it would end that work itself.
+async fn fence_once(state: &mut State, world: &World, loaded: &Loaded) -> Result<(), StepError> {
+    if !state.fenced {
+        world.host.fence(&loaded.standby()?.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
+        state.fenced = true;
+    }
+    Ok(())
 }
 
 async fn work(world: &World, loaded: &Loaded, name: String, steps: Vec<JobStep>) -> Result<JobState, StepError> {
@@ -115,6 +125,7 @@ async fn work(world: &World, loaded: &Loaded, name: String, steps: Vec<JobStep>)
 pub(crate) async fn start(state: &mut State, context: &Context<World>) -> Result<Progress, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
+    check_primary(world, &loaded).await?;
     let standby = loaded.standby()?;
     let since = *state.started_at.get_or_insert(context.now());
     serving::ensure_instance_revived(world, &loaded, standby).await?;
@@ -136,9 +147,7 @@ pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>)
     loop {
         let world = context.world();
         let loaded = world.load(context.cluster_id()).await?;
-        if !runs(world, &loaded).await? {
-            return Err(lost("The primary has ended meanwhile."));
-        }
+        check_primary(world, &loaded).await?;
         match replication::join(world, &loaded).await {
             Ok(Joined::Yes(promotable)) => {
                 let reason = format!("{} is in sync.", loaded.standby()?.name);
@@ -154,6 +163,9 @@ pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>)
                 tracing::warn!(cluster = %loaded.cluster.id, doing, "a standby does not get in sync and is made anew");
                 return Ok(Progress::DoesNotFit);
             }
+            Ok(Joined::NotYet(doing)) if context.now().since(since) > GIVES_UP_AFTER => {
+                return Err(lost(&format!("For {} minutes it did not get in sync. {doing}", GIVES_UP_AFTER.as_secs() / 60)));
+            }
             Ok(Joined::NotYet(doing)) if begun.elapsed() >= LOOK => return Ok(Progress::Waits(doing)),
             Ok(Joined::NotYet(_)) => {}
             Err(StepError::GiveUp(problem)) if !state.copied => {
@@ -166,9 +178,19 @@ pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>)
     }
 }
 
-async fn runs(world: &World, loaded: &Loaded) -> Result<bool, StepError> {
-    let process = world.host.process(&loaded.instance()?.id).await.map_err(host_failed)?;
-    Ok(matches!(process, ProcessState::Running { .. }))
+/// Ends the operation when the primary has ended or does not answer: nobody else looks at the cluster while this one holds it.
+async fn check_primary(world: &World, loaded: &Loaded) -> Result<(), StepError> {
+    let primary = loaded.instance()?;
+    let process = world.host.process(&primary.id).await.map_err(host_failed)?;
+    if !matches!(process, ProcessState::Running { .. }) {
+        return Err(lost("The primary has ended meanwhile."));
+    }
+    let socket = serving::socket(world, &loaded.cluster, primary).await?;
+    let engine = world.engine(loaded.cluster.engine)?;
+    match engine.probe(&socket, &world.host.administrator(), PRIMARY_ANSWERS_WITHIN).await {
+        Probe::Silent => Err(lost("The primary does not answer.")),
+        Probe::Answered | Probe::Busy => Ok(()),
+    }
 }
 
 /// Notes that the directory has to be made anew.

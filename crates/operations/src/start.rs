@@ -6,6 +6,7 @@ use crate::stop;
 use crate::world::{World, insist};
 use async_trait::async_trait;
 use moorage_domain::cluster::Wish;
+use moorage_domain::instance::Observed;
 use moorage_domain::parameter::AppliedParameters;
 use moorage_domain::{Problem, ProblemCode, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
@@ -88,6 +89,10 @@ pub(crate) async fn begin(state: &mut State, context: &mut Context<World>) -> Re
     let installed = world.installation(loaded.cluster.engine, &loaded.cluster.version).await?.version;
     if let Some(write) = replication::nobody_else(&loaded, "The primary was started again.") {
         context.write(write);
+    }
+    // It is read-only until it is promoted; where that fails, nobody is to believe that users reach it.
+    if let (Some(_), Some(instance)) = (&loaded.replication, &loaded.instance) {
+        context.write(Write::Observed(instance.id.clone(), Observed { published: false, ..instance.observed.clone() }));
     }
     if installed != loaded.cluster.version {
         context.note(format!("version {} is not installed any more; it runs on {installed}", loaded.cluster.version));

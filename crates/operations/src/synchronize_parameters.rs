@@ -7,6 +7,7 @@ use moorage_domain::parameter::AppliedParameters;
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::Write;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Nothing has to be said.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +41,10 @@ impl Operation for SynchronizeParameters {
     }
     fn on_give_up(&self, _at: Step) -> Option<Step> {
         None
+    }
+    /// An engine that does not answer may be about to be replaced by its standby, which waits for this to end.
+    fn patience(&self, _step: Step) -> Option<Duration> {
+        Some(Duration::from_secs(30))
     }
 
     async fn run(&self, step: Step, _request: &Request, _state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {

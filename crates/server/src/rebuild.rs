@@ -56,15 +56,19 @@ async fn fill(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
     }
     let mut seen = BTreeSet::new();
     let mut hosts = BTreeSet::new();
+    let mut manifests = Vec::new();
     for (instance, text) in kept.manifests.iter().filter_map(|(of, text)| of.as_ref().map(|instance| (instance, text))) {
-        let manifest = match Manifest::parse(text) {
-            Ok(manifest) => manifest,
+        match Manifest::parse(text) {
+            Ok(manifest) => manifests.push(manifest.rows),
             Err(error) => {
                 rebuilt.lines.push(format!("instance {instance}: its manifest cannot be used, {error}; its files are left alone"));
-                continue;
             }
-        };
-        cluster(&mut uow, kept, manifest.rows, &mut seen, &mut hosts, &mut rebuilt).await?;
+        }
+    }
+    // Of several manifests of one cluster, the one that knows the latest term.
+    manifests.sort_by_key(|rows| std::cmp::Reverse(term(rows)));
+    for rows in manifests {
+        cluster(&mut uow, kept, rows, &mut seen, &mut hosts, &mut rebuilt).await?;
     }
     for instance in without_manifest(kept) {
         rebuilt.lines.push(format!("instance {instance}: it was never finished, or has no manifest; its files are left alone"));
@@ -74,6 +78,10 @@ async fn fill(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
     }
     uow.commit().await?;
     Ok(rebuilt)
+}
+
+fn term(rows: &[StoredRow]) -> i64 {
+    rows.iter().find(|row| row.table == "cluster").and_then(|row| row.number("term")).unwrap_or(0)
 }
 
 async fn cluster(
@@ -103,6 +111,14 @@ async fn cluster(
         rebuilt.lines.push(format!("{name} ({id}): another database has its name by now; its files are left alone"));
         return Ok(());
     }
+    // Who wrote last is not known then, and the other one may lack what was acknowledged.
+    let of_several = rows.iter().any(|row| row.table == "replication");
+    if of_several && kept.terms.get(&id).is_some_and(|seen| i64::try_from(*seen).unwrap_or(i64::MAX) > term(&rows)) {
+        rebuilt.lines.push(format!(
+            "{name} ({id}): its manifest is older than its last failover, so which instance wrote last is not known; its files are left alone, and a person has to decide"
+        ));
+        return Ok(());
+    }
     hosts.extend(own.text("host_id").map(str::to_owned));
     for mut row in rows {
         if row.table == "cluster" {
@@ -128,7 +144,8 @@ fn without_manifest(kept: &Kept) -> Vec<&InstanceId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use moorage_store::Transfer;
+    use moorage_domain::replication::Replication;
+    use moorage_store::{Transfer, Write};
     use moorage_testkit::{TestStore, a_cluster};
 
     async fn manifests_of(store: &TestStore, change: impl Fn(&mut StoredRow)) -> Kept {
@@ -169,6 +186,34 @@ mod tests {
         assert!(rebuilt.lines.iter().any(|line| line.contains("never finished")), "{:?}", rebuilt.lines);
         let back = found.store().look().await.expect("a look").cluster(&a_cluster(1).id).await.expect("read").expect("there");
         assert_eq!((back.wish, back.term), (Wish::Stop, 7));
+    }
+
+    #[tokio::test]
+    async fn who_wrote_last_is_not_guessed_from_a_manifest_older_than_a_failover() {
+        for (known, brought_back) in [(6, 0), (7, 1)] {
+            let (lost, found) = (TestStore::open().await, TestStore::open().await);
+            lost.insert(&a_cluster(1)).await;
+            let replication = Replication {
+                cluster: a_cluster(1).id,
+                primary: InstanceId::from_bits(1),
+                promotable: None,
+                rewind: None,
+                reason: String::new(),
+                sealed_password: String::new(),
+            };
+            let mut uow = lost.store().begin().await.expect("begun");
+            uow.apply(&Write::Replication(replication), moorage_domain::Timestamp(1)).await.expect("written");
+            uow.commit().await.expect("committed");
+            let kept = manifests_of(&lost, |row| {
+                if row.table == "cluster" {
+                    row.set("term", StoredValue::Number(known));
+                }
+            })
+            .await;
+            let people = people(&kept, Path::new("/d")).expect("people");
+            let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+            assert_eq!(rebuilt.brought_back, brought_back, "{:?}", rebuilt.lines);
+        }
     }
 
     #[tokio::test]

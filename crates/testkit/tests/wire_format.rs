@@ -14,8 +14,14 @@ use moorage_operations::{
 #[test]
 fn operations_are_stored_as_older_builds_stored_them() {
     let engine_state = start::State { started_at: Some(Timestamp(1)), log_end: Some((7, Timestamp(1))) };
-    let following =
-        standby::State { rewound: true, needs_copy: true, copied: true, started_at: Some(Timestamp(1)), follows_since: Some(Timestamp(2)) };
+    let following = standby::State {
+        rewound: true,
+        needs_copy: true,
+        copied: true,
+        fenced: true,
+        started_at: Some(Timestamp(1)),
+        follows_since: Some(Timestamp(2)),
+    };
     let to = Promotable { instance: InstanceId::from_bits(2), incarnation: 3 };
     let now = [
         wire_format::<provision::Provision>(

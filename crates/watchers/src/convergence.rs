@@ -2,6 +2,7 @@
 //! holds, gets `cluster.recover`.
 
 use crate::Watch;
+use crate::attempts::Attempts;
 use futures::StreamExt;
 use moorage_domain::ClusterId;
 use moorage_domain::cluster::{Cluster, Wish};
@@ -9,25 +10,17 @@ use moorage_domain::instance::{Instance, ProcessState};
 use moorage_host::Change;
 use moorage_operations::recover;
 use moorage_store::{Clusters, Instances, Replications, StoreError};
-use std::collections::HashMap;
 use std::time::Duration;
-use tokio::time::Instant;
 
 const PERIOD: Duration = Duration::from_secs(5);
 /// Waits between attempts at a cluster that does not come back: doubled from the first to the second.
 const WAITS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
-/// Attempts at a cluster in this life of the process.
-struct Attempts {
-    count: u32,
-    next: Instant,
-}
-
 pub(crate) async fn run(watch: Watch) {
     let mut changes = watch.world.host.changes();
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut attempts = HashMap::new();
+    let mut attempts = Attempts::resting(WAITS.0, WAITS.1);
     loop {
         tokio::select! {
             change = changes.next() => if !matches!(change, Some(Change::Instance(_))) { continue },
@@ -43,25 +36,21 @@ pub(crate) async fn run(watch: Watch) {
 pub(crate) async fn once(watch: &Watch) {
     // The gateway serves from files of its own; once per start they are compared with the rows.
     let endpoints = watch.world.host.inventory().await.ok().map(|inventory| inventory.endpoints);
-    if let Err(error) = converge(watch, &mut HashMap::new(), endpoints.as_deref()).await {
+    let mut attempts = Attempts::resting(WAITS.0, WAITS.1);
+    if let Err(error) = converge(watch, &mut attempts, endpoints.as_deref()).await {
         tracing::warn!(%error, "wish and world could not be compared");
     }
 }
 
-async fn converge(watch: &Watch, attempts: &mut HashMap<ClusterId, Attempts>, endpoints: Option<&[ClusterId]>) -> Result<(), StoreError> {
+async fn converge(watch: &Watch, attempts: &mut Attempts, endpoints: Option<&[ClusterId]>) -> Result<(), StoreError> {
     for (cluster, lacking) in idle(watch).await? {
         let lacking = lacking || endpoints.is_some_and(|served| !served.contains(&cluster.id));
         if !lacking {
-            attempts.remove(&cluster.id);
-            continue;
+            attempts.forget(&cluster.id);
+        } else if attempts.may_try(&cluster.id) {
+            attempts.try_now(&cluster.id);
+            submit(watch, &cluster).await?;
         }
-        let entry = attempts.entry(cluster.id.clone()).or_insert(Attempts { count: 0, next: Instant::now() });
-        if Instant::now() < entry.next {
-            continue;
-        }
-        entry.next = Instant::now() + (WAITS.0 * 2_u32.saturating_pow(entry.count.min(8))).min(WAITS.1);
-        entry.count += 1;
-        submit(watch, &cluster).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! nobody uses yet, a hung engine, a log that has grown too long, leftovers.
 
 mod actions;
+mod attempts;
 mod certificates;
 mod convergence;
 mod health;

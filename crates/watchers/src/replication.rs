@@ -2,17 +2,20 @@
 //! when it starts, and again whenever a process ends.
 
 use crate::Watch;
+use crate::attempts::Attempts;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use moorage_domain::cluster::Wish;
 use moorage_domain::decide::failover::{self, Seen, Sight, Verdict};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
+use moorage_domain::replication::Replication;
 use moorage_domain::{ClusterId, InstanceId};
+use moorage_engine::EngineSession;
 use moorage_host::Change;
 use moorage_operations::world::Loaded;
 use moorage_operations::{failover as takeover, recover, rejoin, serving};
-use moorage_store::{Replications, StoreError};
+use moorage_store::{Operations, Replications, StoreError, Write};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -20,6 +23,8 @@ use tokio::time::Instant;
 
 /// How often both instances are asked whether they answer.
 const PERIOD: Duration = Duration::from_millis(400);
+/// How often it is looked whether there are any such clusters, where there were none.
+const WITHOUT_CLUSTERS: Duration = Duration::from_secs(3);
 /// How long an answer may take; an instance that is late is silent since it was asked.
 const PROBE_LIMIT: Duration = Duration::from_millis(800);
 /// A longer gap between two looks means that this process was away: silence is counted afresh.
@@ -28,58 +33,78 @@ const OWN_PAUSE: Duration = Duration::from_secs(2);
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
 /// What is remembered between looks; after a restart of this process it is learnt anew.
-#[derive(Default)]
 struct Memory {
     silent_since: HashMap<InstanceId, Instant>,
-    attempts: HashMap<ClusterId, Attempts>,
+    /// Since when a primary's commits have waited for somebody who acknowledges nothing.
+    unacknowledged_since: HashMap<ClusterId, Instant>,
+    attempts: Attempts,
     /// What was last said about a cluster, so that it is said once.
     said: HashMap<ClusterId, String>,
     looked: Option<Instant>,
 }
 
-#[derive(Clone, Copy)]
-struct Attempts {
-    count: u32,
-    next: Instant,
+impl Default for Memory {
+    fn default() -> Self {
+        let attempts = Attempts::resting(WAITS.0, WAITS.1);
+        Self { silent_since: HashMap::new(), unacknowledged_since: HashMap::new(), attempts, said: HashMap::new(), looked: None }
+    }
 }
 
 pub(crate) async fn run(watch: Watch) {
-    let mut changes = watch.world.host.changes();
-    let mut tick = tokio::time::interval(PERIOD);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let memory = Mutex::new(Memory::default());
+    // A process that has ended is seen without asking anybody; what hangs in one cluster must not keep others waiting.
+    tokio::join!(on_ticks(&watch, &memory), on_nudges(&watch, &memory));
+}
+
+async fn on_ticks(watch: &Watch, memory: &Mutex<Memory>) {
+    let mut failing = false;
     loop {
-        // A process that has ended needs no probe: what the host says is looked at first.
-        let nudged = tokio::select! {
-            change = changes.next() => match change {
-                Some(Change::Instance(_)) => true,
-                Some(Change::Gateway) => continue,
-                None => { tick.tick().await; false }
-            },
-            _ = tick.tick() => false,
+        {
+            let mut memory = lock(memory);
+            if memory.looked.is_some_and(|at| at.elapsed() > OWN_PAUSE) {
+                memory.silent_since.clear();
+                memory.unacknowledged_since.clear();
+            }
+            memory.looked = Some(Instant::now());
+        }
+        let rest = match watch.look("replication", PERIOD, look(watch, memory, true)).await {
+            Ok(true) => PERIOD,
+            Ok(false) => WITHOUT_CLUSTERS,
+            Err(error) => {
+                // Said once: a store that is away is away for many looks.
+                if !failing {
+                    tracing::warn!(%error, "replicated clusters cannot be looked at");
+                }
+                failing = true;
+                tokio::time::sleep(PERIOD).await;
+                continue;
+            }
         };
-        if let Err(error) = watch.look("replication", PERIOD, look(&watch, &memory, !nudged)).await {
+        failing = false;
+        tokio::time::sleep(rest).await;
+    }
+}
+
+async fn on_nudges(watch: &Watch, memory: &Mutex<Memory>) {
+    let mut changes = watch.world.host.changes();
+    while let Some(change) = changes.next().await {
+        if matches!(change, Change::Instance(_))
+            && let Err(error) = look(watch, memory, false).await
+        {
             tracing::warn!(%error, "replicated clusters could not be looked at");
         }
     }
 }
 
-async fn look(watch: &Watch, memory: &Mutex<Memory>, probe: bool) -> Result<(), StoreError> {
+/// Looks at every cluster of two on this host; whether there are any.
+async fn look(watch: &Watch, memory: &Mutex<Memory>, probe: bool) -> Result<bool, StoreError> {
     let clusters = watch.world.store.look().await?.replicated_on(watch.world.host.id()).await?;
-    {
-        let mut memory = lock(memory);
-        if memory.looked.is_some_and(|at| at.elapsed() > OWN_PAUSE) {
-            memory.silent_since.clear();
-        }
-        memory.looked = Some(Instant::now());
-        memory.attempts.retain(|id, _| clusters.contains(id));
-        memory.said.retain(|id, _| clusters.contains(id));
-    }
+    lock(memory).said.retain(|id, _| clusters.contains(id));
     let mut looks: FuturesUnordered<_> = clusters.iter().map(|cluster| look_at(watch, memory, cluster, probe)).collect();
     while let Some(looked) = looks.next().await {
         looked?;
     }
-    Ok(())
+    Ok(!clusters.is_empty())
 }
 
 fn lock(memory: &Mutex<Memory>) -> std::sync::MutexGuard<'_, Memory> {
@@ -94,25 +119,26 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     }
     let (first, second) = tokio::join!(see(watch, memory, &loaded, primary, probe), see(watch, memory, &loaded, standby, probe));
     let (Some((first, _)), Some((second, life))) = (first, second) else { return Ok(()) };
+    let both_answer = first == Sight::Answers && second == Sight::Answers;
+    let unacknowledged = if probe && both_answer { listen(watch, memory, &loaded, primary, standby).await } else { None };
     let promotable = replication.promotable.as_ref().filter(|promotable| promotable.instance == standby.id);
-    let attempts = lock(memory).attempts.get(id).copied();
     let seen = Seen {
         primary: first,
         standby: second,
         standby_name: &standby.name,
         promotable: promotable.is_some(),
         outlived: promotable.is_some_and(|promotable| life != Some(promotable.incarnation)),
-        may_rejoin: attempts.is_none_or(|attempts| attempts.next <= Instant::now()),
+        unacknowledged,
+        may_rejoin: lock(memory).attempts.may_try(id),
     };
     let verdict = failover::decide(&seen);
-    // Whoever holds it looks for itself.
     if loaded.cluster.operation.is_some() {
-        return Ok(());
+        return beside_an_operation(watch, &loaded, &verdict).await;
     }
     say(memory, id, &verdict);
     match verdict {
         Verdict::Nothing => {
-            lock(memory).attempts.remove(id);
+            lock(memory).attempts.forget(id);
         }
         Verdict::Wait(_) => {}
         Verdict::FailOver(reason) => {
@@ -121,12 +147,12 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
             watch.submit::<takeover::Failover>(&loaded.cluster, &request).await?;
         }
         Verdict::Restart(_) if seen.may_rejoin => {
-            attempted(memory, id, attempts);
+            lock(memory).attempts.try_now(id);
             watch.submit::<recover::Recover>(&loaded.cluster, &recover::Request {}).await?;
         }
         Verdict::Restart(_) => {}
         Verdict::Rejoin(reason) => {
-            attempted(memory, id, attempts);
+            lock(memory).attempts.try_now(id);
             let hangs = matches!(seen.standby, Sight::Silent(_));
             watch.submit::<rejoin::Rejoin>(&loaded.cluster, &rejoin::Request { reason, hangs }).await?;
         }
@@ -134,10 +160,48 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     Ok(())
 }
 
-fn attempted(memory: &Mutex<Memory>, id: &ClusterId, before: Option<Attempts>) {
-    let count = before.map_or(0, |attempts| attempts.count);
-    let next = Instant::now() + (WAITS.0 * 2_u32.saturating_pow(count.min(8))).min(WAITS.1);
-    lock(memory).attempts.insert(id.clone(), Attempts { count: count + 1, next });
+/// How long the primary has lacked an acknowledgement that its commits wait for.
+async fn listen(watch: &Watch, memory: &Mutex<Memory>, loaded: &Loaded, primary: &Instance, standby: &Instance) -> Option<Duration> {
+    let asked = async { session(watch, loaded, primary).await?.acknowledgement(&standby.id).await.ok() };
+    let said = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten()?;
+    let since = &mut lock(memory).unacknowledged_since;
+    if said.required && !said.given {
+        return Some(since.entry(loaded.cluster.id.clone()).or_insert_with(Instant::now).elapsed());
+    }
+    since.remove(&loaded.cluster.id);
+    None
+}
+
+async fn session(watch: &Watch, loaded: &Loaded, instance: &Instance) -> Option<Box<dyn EngineSession>> {
+    let world = &watch.world;
+    let socket = serving::socket(world, &loaded.cluster, instance).await.ok()?;
+    world.engine(loaded.cluster.engine).ok()?.connect(&socket, &world.host.administrator()).await.ok()
+}
+
+/// Operations that change who writes look after both instances themselves.
+const LOOK_AFTER_BOTH: [&str; 6] =
+    ["cluster.provision", "cluster.failover", "cluster.rejoin", "cluster.start", "cluster.recover", "cluster.terminate"];
+
+/// What cannot wait until an operation ends, because the operation may wait for it: a lost standby is let go. That only shrinks who
+/// may be promoted, in the order of `decide::synchrony`.
+async fn beside_an_operation(watch: &Watch, loaded: &Loaded, verdict: &Verdict) -> Result<(), StoreError> {
+    let (Verdict::Rejoin(reason), Some(operation), Some(primary)) = (verdict, &loaded.cluster.operation, &loaded.instance) else {
+        return Ok(());
+    };
+    let mut uow = watch.world.store.begin().await?;
+    let kind = uow.operation_row(operation).await?.map(|row| row.kind);
+    if kind.is_none_or(|kind| LOOK_AFTER_BOTH.contains(&kind.as_str())) {
+        return Ok(());
+    }
+    let Some(replication) = uow.replication_of(&loaded.cluster.id).await?.filter(|now| now.primary == primary.id) else { return Ok(()) };
+    let forgotten = Replication { promotable: None, reason: reason.clone(), ..replication };
+    uow.apply(&Write::Replication(forgotten), crate::now()).await?;
+    uow.commit().await?;
+    let released = async { session(watch, loaded, primary).await?.release_commits().await.ok() };
+    if released.await.is_none() {
+        tracing::warn!(cluster = %loaded.cluster.id, "commits that wait for a lost standby could not be let go on yet");
+    }
+    Ok(())
 }
 
 /// Says once what is thought of a cluster, also where nothing is done about it.

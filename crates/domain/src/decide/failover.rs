@@ -31,6 +31,8 @@ pub struct Seen<'a> {
     pub outlived: bool,
     /// The standby may be promoted.
     pub promotable: bool,
+    /// Both answer, and for so long the primary has lacked the acknowledgement that its commits wait for.
+    pub unacknowledged: Option<Duration>,
     /// Nothing is in the way of bringing the standby back: it was not tried a moment ago.
     pub may_rejoin: bool,
 }
@@ -90,6 +92,10 @@ pub fn decide(seen: &Seen<'_>) -> Verdict {
     }
 }
 
+fn mute(seen: &Seen<'_>) -> bool {
+    seen.unacknowledged.is_some_and(|since| since >= STANDBY_SILENT_FOR)
+}
+
 fn standby(seen: &Seen<'_>) -> Verdict {
     let name = seen.standby_name;
     let why = match &seen.standby {
@@ -99,11 +105,14 @@ fn standby(seen: &Seen<'_>) -> Verdict {
         }
         Sight::Silent(_) => return Verdict::Nothing,
         Sight::Answers if seen.outlived => format!("The standby {name} was started again."),
+        Sight::Answers if mute(seen) => {
+            format!("The standby {name} runs, but for {} it has not said what it has.", tenths(seen.unacknowledged.unwrap_or_default()))
+        }
         Sight::Answers if !seen.promotable => format!("The standby {name} is not in sync."),
         Sight::Answers => return Verdict::Nothing,
     };
     // Commits wait for it: that it is recorded as lost bears no delay, bringing it back does.
-    if seen.promotable || seen.may_rejoin { Verdict::Rejoin(why) } else { Verdict::Wait(why) }
+    if seen.promotable || mute(seen) || seen.may_rejoin { Verdict::Rejoin(why) } else { Verdict::Wait(why) }
 }
 
 #[cfg(test)]
@@ -117,6 +126,7 @@ mod tests {
             standby_name: "shop-2",
             outlived: false,
             promotable: true,
+            unacknowledged: None,
             may_rejoin: true,
         }
     }
@@ -152,6 +162,14 @@ mod tests {
             assert!(matches!(decide(&Seen { primary: LONG, standby, ..well() }), Verdict::Wait(_)), "nobody there to take over");
         }
         assert!(matches!(decide(&Seen { primary: LONG, promotable: false, ..well() }), Verdict::Wait(_)));
+    }
+
+    #[test]
+    fn a_standby_that_answers_and_acknowledges_nothing_is_lost_too() {
+        let mute = Seen { unacknowledged: Some(Duration::from_secs(4)), may_rejoin: false, ..well() };
+        assert!(matches!(decide(&mute), Verdict::Rejoin(_)));
+        assert!(matches!(decide(&Seen { promotable: false, ..mute.clone() }), Verdict::Rejoin(_)), "commits wait for nobody");
+        assert_eq!(decide(&Seen { unacknowledged: Some(Duration::from_secs(1)), ..mute }), Verdict::Nothing);
     }
 
     #[test]

@@ -47,11 +47,11 @@ pub fn join(known: Known) -> Next {
     }
 }
 
-/// The next step for a standby that is lost. Where nothing may ever be lost, commits go on waiting for it (`strict`).
-pub fn leave(known: Known, strict: bool) -> Next {
+/// The next step for a standby that is lost.
+pub fn leave(known: Known) -> Next {
     match known {
         Known { promotable: true, .. } => Next::Forget,
-        Known { acknowledging: true, .. } if !strict => Next::Release,
+        Known { acknowledging: true, .. } => Next::Release,
         Known { .. } => Next::Done,
     }
 }
@@ -96,7 +96,7 @@ mod tests {
         }
         /// What the control plane does next.
         fn act(mut self) -> Self {
-            let next = if self.wants_in { join(self.known()) } else { leave(self.known(), false) };
+            let next = if self.wants_in { join(self.known()) } else { leave(self.known()) };
             match next {
                 Next::Require => (self.acknowledging, self.seen) = (true, None),
                 Next::Await if self.standby_runs && self.standby_has == self.written => self.seen = Some(self.life),
@@ -172,10 +172,8 @@ mod tests {
             let start = Known { promotable: bits & 1 > 0, acknowledging: bits & 2 > 0, has_everything: bits & 4 > 0 };
             let end = (0..6).fold(start, |known, _| step(known, join(known)));
             assert!(join(end) == Next::Done && end.promotable && end.acknowledging, "{start:?} {end:?}");
-            let end = (0..6).fold(start, |known, _| step(known, leave(known, false)));
-            assert!(leave(end, false) == Next::Done && !end.promotable && !end.acknowledging, "{start:?} {end:?}");
-            let end = (0..6).fold(start, |known, _| step(known, leave(known, true)));
-            assert!(!end.promotable && end.acknowledging == start.acknowledging, "{start:?} {end:?}");
+            let end = (0..6).fold(start, |known, _| step(known, leave(known)));
+            assert!(leave(end) == Next::Done && !end.promotable && !end.acknowledging, "{start:?} {end:?}");
         }
     }
 }

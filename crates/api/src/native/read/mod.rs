@@ -144,7 +144,7 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
         owner: spec.database.owner.clone(),
         server_type: spec.server_type().to_owned(),
         size_gb: spec.data_size_gb(),
-        used_bytes: view.instances.iter().find_map(|(instance, _)| instance.observed.volume_used_bytes),
+        used_bytes: view.writes().and_then(|instance| instance.observed.volume_used_bytes),
         timezone: spec.timezone.clone(),
         highly_available: spec.is_highly_available(),
         allow: spec.allow_list.clone(),
@@ -479,7 +479,7 @@ pub(crate) struct VolumeBody {
 
 /// The volumes of a cluster.
 pub(crate) fn volumes(view: &ClusterView, abilities: &Abilities) -> Vec<VolumeBody> {
-    let used = view.instances.iter().find_map(|(instance, _)| instance.observed.volume_used_bytes);
+    let used = view.writes().and_then(|instance| instance.observed.volume_used_bytes);
     let body = |volume: &VolumeSpec| VolumeBody {
         id: volume.id.to_string(),
         cluster: view.cluster.id.to_string(),
