@@ -17,13 +17,21 @@ const RECOVER: &str = r#"set -eu
 "$1" stop --pgdata="$2" --wait --timeout=3600 --mode=fast
 "#;
 
-/// Tries first what would be done. A server that has nothing beyond the point where its successor took over finds no record there; it
-/// cannot be rewound, and needs not be. The trial has changed nothing then. One that took over itself and was
-/// called back has a history of the same number as the primary's and is another: it is copied. Arguments: `pg_rewind`, the
-/// volume, the primary.
+/// A server that was promoted and has not written a checkpoint since is taken for one that never was, and `pg_rewind` would overlook what
+/// it did then: it is copied. So is one that took over and was called back, whose history has the number of the primary's and is
+/// another. Otherwise it is first tried what would be done: a server that has nothing beyond the point where its successor took over
+/// finds no record there; it cannot be rewound and needs not be, and the trial has changed nothing. Arguments: `pg_rewind`, the volume,
+/// the primary, `pg_controldata`.
 const REWIND: &str = r#"set -eu
 rewind() { "$@" --target-pgdata="$volume" --no-ensure-shutdown --source-server="$primary"; }
 program=$1 volume=$2 primary=$3
+found=$("$4" "$volume")
+of() { printf '%s\n' "$found" | sed -n "s/^$1: *//p"; }
+checkpoint=$(of "Latest checkpoint's TimeLineID") replayed=$(of "Min recovery ending loc's timeline")
+if [ "$checkpoint" != "$replayed" ]; then
+  echo "its last checkpoint is of timeline $checkpoint and what it has of timeline $replayed: it has to be copied"
+  exit 1
+fi
 if said=$(rewind "$program" --dry-run 2>&1); then
   case $said in *"are on the same timeline"*) printf '%s\n' "$said"; exit 1 ;; esac
   rewind "$program"
@@ -91,7 +99,7 @@ pub fn rewind(spec: &InstanceSpec, place: &Place) -> Vec<JobStep> {
         JobStep::Write { path: file(STANDBY), contents: String::new() },
         run("/bin/sh", &["-c", RECOVER, "sh", &program("pg_ctl"), "{volume}", "{scratch}/log", &settings]),
         run(&program("psql"), &["--no-psqlrc", "--no-password", "--quiet", "--command=CHECKPOINT", &peer]),
-        run("/bin/sh", &["-c", REWIND, "sh", &program("pg_rewind"), "{volume}", &peer]),
+        run("/bin/sh", &["-c", REWIND, "sh", &program("pg_rewind"), "{volume}", &peer, &program("pg_controldata")]),
         JobStep::Write { path: file(STANDBY), contents: String::new() },
     ]
 }
