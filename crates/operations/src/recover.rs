@@ -10,7 +10,11 @@ use std::time::Duration;
 
 /// What was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Request {}
+pub struct Request {
+    /// Why, in one sentence, where it is not the usual: that it does not run.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
 
 steps! {
     /// The steps in their order.
@@ -41,12 +45,15 @@ impl Operation for Recover {
     async fn run(
         &self,
         step: Step,
-        _request: &Request,
+        request: &Request,
         state: &mut start::State,
         context: &mut Context<World>,
     ) -> Result<Next<Step>, StepError> {
         match step {
             Step::Start => {
+                if let Some(reason) = &request.reason {
+                    context.note(reason.clone());
+                }
                 start::begin(state, context).await?;
                 Ok(Next::Go(Step::Answer))
             }

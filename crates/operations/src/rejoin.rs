@@ -95,6 +95,7 @@ fn make_anew(state: &mut standby::State) -> Next<Step> {
 /// Makes true: the record says that nobody may be promoted. Repeating says the same. Way back: getting in sync again.
 async fn forget(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let loaded = context.world().load(context.cluster_id()).await?;
+    context.note(request.reason.clone());
     if let Some(write) = replication::nobody_else(&loaded, &request.reason) {
         context.write(write);
     }

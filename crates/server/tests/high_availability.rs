@@ -34,7 +34,7 @@ async fn write(cluster: &Cluster, writer: u32, stop: &AtomicBool, acknowledged: 
             if !session.run(&format!("INSERT INTO written VALUES ({writer}, {row})")).await {
                 break;
             }
-            acknowledged.lock().unwrap().push((writer, row, Instant::now()));
+            acknowledged.lock().expect("no writer panicked").push((writer, row, Instant::now()));
         }
     }
 }
@@ -104,18 +104,18 @@ impl Writers {
         Self { stop, acknowledged, thread }
     }
     fn count(&self) -> usize {
-        self.acknowledged.lock().unwrap().len()
+        self.acknowledged.lock().expect("no writer panicked").len()
     }
     /// The longest time without an acknowledgement from then on.
     fn longest_pause(&self, since: Instant) -> Duration {
-        let acknowledged = self.acknowledged.lock().unwrap();
+        let acknowledged = self.acknowledged.lock().expect("no writer panicked");
         let times: Vec<_> = std::iter::once(since).chain(acknowledged.iter().map(|(.., at)| *at).filter(|at| *at >= since)).collect();
         times.windows(2).map(|pair| pair[1].duration_since(pair[0])).max().unwrap_or_default()
     }
     fn end(self) -> BTreeSet<(u32, u32)> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("they end");
-        self.acknowledged.lock().unwrap().iter().map(|(writer, row, _)| (*writer, *row)).collect()
+        self.acknowledged.lock().expect("no writer panicked").iter().map(|(writer, row, _)| (*writer, *row)).collect()
     }
 }
 

@@ -302,7 +302,7 @@ cases! {
     start_ Start: start::Start => start::Start, start::Request {}, Some(ServiceState::Stopped), Some(ServiceState::Running);
     stop_ Stop: stop::Stop => stop::Stop, stop::Request {}, Some(ServiceState::Running), Some(ServiceState::Stopped), wish: Wish::Stop;
     restart_ Restart: restart::Restart => restart::Restart, restart::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
-    recover_ Recover: recover::Recover => recover::Recover, recover::Request {}, Some(ServiceState::Running), Some(ServiceState::Running),
+    recover_ Recover: recover::Recover => recover::Recover, recover::Request { reason: None }, Some(ServiceState::Running), Some(ServiceState::Running),
         beforehand: Machine::reboot;
     terminate_ Terminate: terminate::Terminate => terminate::Terminate, terminate::Request {}, Some(ServiceState::Running), None,
         wish: Wish::Gone;
@@ -326,7 +326,7 @@ cases! {
         provision::Request { verifier: Some(SecretId::from_bits(SECRET)) }, None, Some(ServiceState::Running), two: true;
     stop_two StopTwo: stop::Stop => stop::Stop, stop::Request {}, Some(ServiceState::Running), Some(ServiceState::Stopped), two: true,
         wish: Wish::Stop;
-    recover_two RecoverTwo: recover::Recover => recover::Recover, recover::Request {}, Some(ServiceState::Running),
+    recover_two RecoverTwo: recover::Recover => recover::Recover, recover::Request { reason: None }, Some(ServiceState::Running),
         Some(ServiceState::Running), two: true, beforehand: Machine::kill_primaries;
     terminate_two TerminateTwo: terminate::Terminate => terminate::Terminate, terminate::Request {}, Some(ServiceState::Running), None,
         two: true, wish: Wish::Gone;

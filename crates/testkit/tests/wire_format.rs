@@ -37,7 +37,7 @@ fn operations_are_stored_as_older_builds_stored_them() {
         wire_format::<start::Start>(&start::Request {}, &engine_state),
         wire_format::<stop::Stop>(&stop::Request {}, &stop::State {}),
         wire_format::<restart::Restart>(&restart::Request {}, &engine_state),
-        wire_format::<recover::Recover>(&recover::Request {}, &engine_state),
+        wire_format::<recover::Recover>(&recover::Request { reason: Some("it died".into()) }, &engine_state),
         wire_format::<failover::Failover>(
             &failover::Request { reason: "it died".into(), from: InstanceId::from_bits(1), to },
             &failover::State { returned_at: Some(Timestamp(1)) },

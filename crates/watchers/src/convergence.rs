@@ -83,7 +83,7 @@ async fn idle(watch: &Watch) -> Result<Vec<(Cluster, bool)>, StoreError> {
 }
 
 async fn submit(watch: &Watch, cluster: &Cluster) -> Result<(), StoreError> {
-    if let Some(id) = watch.submit::<recover::Recover>(cluster, &recover::Request {}).await? {
+    if let Some(id) = watch.submit::<recover::Recover>(cluster, &recover::Request { reason: None }).await? {
         tracing::warn!(cluster = %cluster.id, operation = %id, "a cluster that should serve does not and is brought back");
     }
     Ok(())

@@ -9,13 +9,12 @@ use moorage_domain::cluster::Wish;
 use moorage_domain::decide::failover::{self, Seen, Sight, Verdict};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
-use moorage_domain::replication::Replication;
 use moorage_domain::{ClusterId, InstanceId};
 use moorage_engine::EngineSession;
 use moorage_host::Change;
 use moorage_operations::world::Loaded;
 use moorage_operations::{failover as takeover, recover, rejoin, serving};
-use moorage_store::{Operations, Replications, StoreError, Write};
+use moorage_store::{Replications, StoreError};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -120,7 +119,10 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     let (first, second) = tokio::join!(see(watch, memory, &loaded, primary, probe), see(watch, memory, &loaded, standby, probe));
     let (Some((first, _)), Some((second, life))) = (first, second) else { return Ok(()) };
     let both_answer = first == Sight::Answers && second == Sight::Answers;
-    let unacknowledged = if probe && both_answer { listen(watch, memory, &loaded, primary, standby).await } else { None };
+    let (waited_for, unacknowledged) = match probe && both_answer {
+        true => listen(watch, memory, &loaded, primary, standby).await,
+        false => (true, None),
+    };
     let promotable = replication.promotable.as_ref().filter(|promotable| promotable.instance == standby.id);
     let seen = Seen {
         primary: first,
@@ -128,12 +130,14 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         standby_name: &standby.name,
         promotable: promotable.is_some(),
         outlived: promotable.is_some_and(|promotable| life != Some(promotable.incarnation)),
+        waited_for,
         unacknowledged,
         may_rejoin: lock(memory).attempts.may_try(id),
     };
     let verdict = failover::decide(&seen);
+    // Whoever holds it looks for itself; only its steps change who is waited for, so that nothing comes between their looks and records.
     if loaded.cluster.operation.is_some() {
-        return beside_an_operation(watch, &loaded, &verdict).await;
+        return Ok(());
     }
     say(memory, id, &verdict);
     match verdict {
@@ -146,9 +150,9 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
             let request = takeover::Request { reason, from: primary.id.clone(), to };
             watch.submit::<takeover::Failover>(&loaded.cluster, &request).await?;
         }
-        Verdict::Restart(_) if seen.may_rejoin => {
+        Verdict::Restart(reason) if seen.may_rejoin => {
             lock(memory).attempts.try_now(id);
-            watch.submit::<recover::Recover>(&loaded.cluster, &recover::Request {}).await?;
+            watch.submit::<recover::Recover>(&loaded.cluster, &recover::Request { reason: Some(reason) }).await?;
         }
         Verdict::Restart(_) => {}
         Verdict::Rejoin(reason) => {
@@ -160,48 +164,28 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     Ok(())
 }
 
-/// How long the primary has lacked an acknowledgement that its commits wait for.
-async fn listen(watch: &Watch, memory: &Mutex<Memory>, loaded: &Loaded, primary: &Instance, standby: &Instance) -> Option<Duration> {
+/// Whether the primary's commits wait for the standby, as far as it says, and how long they have lacked an acknowledgement.
+async fn listen(
+    watch: &Watch,
+    memory: &Mutex<Memory>,
+    loaded: &Loaded,
+    primary: &Instance,
+    standby: &Instance,
+) -> (bool, Option<Duration>) {
     let asked = async { session(watch, loaded, primary).await?.acknowledgement(&standby.id).await.ok() };
-    let said = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten()?;
+    let Some(said) = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() else { return (true, None) };
     let since = &mut lock(memory).unacknowledged_since;
     if said.required && !said.given {
-        return Some(since.entry(loaded.cluster.id.clone()).or_insert_with(Instant::now).elapsed());
+        return (true, Some(since.entry(loaded.cluster.id.clone()).or_insert_with(Instant::now).elapsed()));
     }
     since.remove(&loaded.cluster.id);
-    None
+    (said.required, None)
 }
 
 async fn session(watch: &Watch, loaded: &Loaded, instance: &Instance) -> Option<Box<dyn EngineSession>> {
     let world = &watch.world;
     let socket = serving::socket(world, &loaded.cluster, instance).await.ok()?;
     world.engine(loaded.cluster.engine).ok()?.connect(&socket, &world.host.administrator()).await.ok()
-}
-
-/// Operations that change who writes look after both instances themselves.
-const LOOK_AFTER_BOTH: [&str; 6] =
-    ["cluster.provision", "cluster.failover", "cluster.rejoin", "cluster.start", "cluster.recover", "cluster.terminate"];
-
-/// What cannot wait until an operation ends, because the operation may wait for it: a lost standby is let go. That only shrinks who
-/// may be promoted, in the order of `decide::synchrony`.
-async fn beside_an_operation(watch: &Watch, loaded: &Loaded, verdict: &Verdict) -> Result<(), StoreError> {
-    let (Verdict::Rejoin(reason), Some(operation), Some(primary)) = (verdict, &loaded.cluster.operation, &loaded.instance) else {
-        return Ok(());
-    };
-    let mut uow = watch.world.store.begin().await?;
-    let kind = uow.operation_row(operation).await?.map(|row| row.kind);
-    if kind.is_none_or(|kind| LOOK_AFTER_BOTH.contains(&kind.as_str())) {
-        return Ok(());
-    }
-    let Some(replication) = uow.replication_of(&loaded.cluster.id).await?.filter(|now| now.primary == primary.id) else { return Ok(()) };
-    let forgotten = Replication { promotable: None, reason: reason.clone(), ..replication };
-    uow.apply(&Write::Replication(forgotten), crate::now()).await?;
-    uow.commit().await?;
-    let released = async { session(watch, loaded, primary).await?.release_commits().await.ok() };
-    if released.await.is_none() {
-        tracing::warn!(cluster = %loaded.cluster.id, "commits that wait for a lost standby could not be let go on yet");
-    }
-    Ok(())
 }
 
 /// Says once what is thought of a cluster, also where nothing is done about it.

@@ -31,6 +31,8 @@ pub struct Seen<'a> {
     pub outlived: bool,
     /// The standby may be promoted.
     pub promotable: bool,
+    /// The primary's commits wait for the standby, as far as is known.
+    pub waited_for: bool,
     /// Both answer, and for so long the primary has lacked the acknowledgement that its commits wait for.
     pub unacknowledged: Option<Duration>,
     /// Nothing is in the way of bringing the standby back: it was not tried a moment ago.
@@ -105,6 +107,9 @@ fn standby(seen: &Seen<'_>) -> Verdict {
         }
         Sight::Silent(_) => return Verdict::Nothing,
         Sight::Answers if seen.outlived => format!("The standby {name} was started again."),
+        Sight::Answers if seen.promotable && !seen.waited_for => {
+            format!("{name} may be promoted, and the primary does not wait for it.")
+        }
         Sight::Answers if mute(seen) => {
             format!("The standby {name} runs, but for {} it has not said what it has.", tenths(seen.unacknowledged.unwrap_or_default()))
         }
@@ -126,6 +131,7 @@ mod tests {
             standby_name: "shop-2",
             outlived: false,
             promotable: true,
+            waited_for: true,
             unacknowledged: None,
             may_rejoin: true,
         }
@@ -168,6 +174,7 @@ mod tests {
     fn a_standby_that_answers_and_acknowledges_nothing_is_lost_too() {
         let mute = Seen { unacknowledged: Some(Duration::from_secs(4)), may_rejoin: false, ..well() };
         assert!(matches!(decide(&mute), Verdict::Rejoin(_)));
+        assert!(matches!(decide(&Seen { waited_for: false, ..well() }), Verdict::Rejoin(_)), "what the record says does not hold");
         assert!(matches!(decide(&Seen { promotable: false, ..mute.clone() }), Verdict::Rejoin(_)), "commits wait for nobody");
         assert_eq!(decide(&Seen { unacknowledged: Some(Duration::from_secs(1)), ..mute }), Verdict::Nothing);
     }
