@@ -113,6 +113,17 @@ fn sequence(position: &str) -> u64 {
     numbers.max().unwrap_or(0)
 }
 
+/// Has it go on behind the last event in its own binary log. A server killed within a statement that is no transaction has logged it and
+/// does not know that it was applied: followed from there, it would apply it twice (MariaDB refuses: "out-of-order sequence number").
+/// Every event that is in the log after a recovery has been applied.
+async fn take_over_what_is_logged(session: &mut Session) -> Result<(), EngineError> {
+    let logged = position(session).await?.0;
+    if sequence(&logged) > sequence(&applied(session).await?) {
+        session.run(format!("SET GLOBAL gtid_slave_pos = {}", literal(&logged))).await?;
+    }
+    Ok(())
+}
+
 /// Makes sure it follows this primary, and acknowledges where that is required.
 pub async fn follow(session: &mut Session, primary: &Place, password: &ReplicationPassword) -> Result<(), EngineError> {
     if is_writable(session).await? {
@@ -141,6 +152,9 @@ pub async fn follow(session: &mut Session, primary: &Place, password: &Replicati
                 format!("The standby cannot apply what its primary has done. {why}"),
                 "the applier has stopped",
             ));
+        }
+        if receiver == "No" {
+            take_over_what_is_logged(session).await?;
         }
         return session.run("START SLAVE").await;
     }

@@ -3,13 +3,16 @@
 
 #![allow(clippy::print_stdout)]
 
+use moorage_domain::InstanceId;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::engine::{EngineName, Installation};
+use moorage_domain::layout::{Place, ReplicationPassword, ReplicationSpec};
 use moorage_engine::Engine;
 use moorage_engine::contract::local::Bench;
 use moorage_engine::contract::{self, Runner};
 use moorage_engine_mariadb::MariaDb;
 use std::io::{Read as _, Write as _};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,6 +94,43 @@ async fn keeps_the_contract_of_two_instances() {
         let (first, second) = (temporary(), temporary());
         let (mut first, mut second) = (bench(first.path(), &installation), bench(second.path(), &installation));
         contract::replication::all(&MariaDb, &mut first, &mut second).await;
+    }
+}
+
+/// Asks the server as its administrator.
+fn administer(bench: &Bench, socket: &Path, statement: &str) -> String {
+    let mut command = Command::new(bench.clients.join("mariadb"));
+    command.args(["--no-defaults", "--batch", "--skip-column-names", "-e", statement]).arg("-S").arg(socket);
+    let output = command.output().expect("the client runs");
+    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_standby_killed_between_a_statement_and_the_note_that_it_is_applied_follows_behind_it() {
+    for installation in installations() {
+        let directory = temporary();
+        let mut bench = bench(directory.path(), &installation);
+        let mut spec = contract::instance(&MariaDb, installation.clone(), bench.administrator());
+        let place = bench.place(&MariaDb.template(&installation, &spec.administrator)).await;
+        let peer_place = Place { replication: Ipv4Addr::new(127, 255, 255, 254), ..place.clone() };
+        let (peer, password) = (InstanceId::from_bits(7), ReplicationPassword(PASSWORD.into()));
+        spec.replication = Some(ReplicationSpec { becomes_primary: false, peer, peer_place: peer_place.clone(), password });
+        let layout = MariaDb.layout(&spec, &place);
+        bench.start(&layout).await;
+        let mut session = contract::connect(&MariaDb, &mut bench, &spec, &layout).await;
+        session.follow(&peer_place, &ReplicationPassword(PASSWORD.into())).await.expect("it tries to follow");
+        // Logged, and no note of it: as if the server had been killed in between.
+        administer(&bench, &layout.socket, "STOP SLAVE; SET SESSION server_id = 99; CREATE DATABASE logged");
+        drop(session);
+        bench.crash().await;
+        bench.start(&layout).await;
+        let mut session = contract::connect(&MariaDb, &mut bench, &spec, &layout).await;
+        session.follow(&peer_place, &ReplicationPassword(PASSWORD.into())).await.expect("it tries to follow");
+        let positions = administer(&bench, &layout.socket, "SELECT @@GLOBAL.gtid_binlog_pos, @@GLOBAL.gtid_slave_pos");
+        assert_eq!(positions, "0-99-1\t0-99-1");
+        drop(session);
+        assert!(bench.stop().await);
     }
 }
 
