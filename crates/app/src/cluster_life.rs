@@ -87,7 +87,7 @@ impl App {
 
     /// The one way from a request to an operation: the state is checked, the wish changed, the operation submitted and the
     /// new state projected in one transaction.
-    async fn change<O: Operation>(
+    pub(crate) async fn change<O: Operation>(
         &self,
         actor: &Actor,
         wanted: &ClusterRef,

@@ -131,6 +131,15 @@ impl ClusterRef {
     }
 }
 
+/// How primary and standby change places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwitchOver {
+    /// How long transactions may take to end.
+    pub grace_seconds: u32,
+    /// Those that take longer are cut; otherwise they call the switchover off.
+    pub force: bool,
+}
+
 /// Which clusters to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListClusters {

@@ -6,6 +6,7 @@ mod authentication;
 mod cluster_change;
 mod cluster_create;
 mod cluster_life;
+mod cluster_takeover;
 mod clusters;
 pub mod command;
 mod credentials;

@@ -30,6 +30,10 @@ pub enum ClusterCommand {
     Stop(Change),
     /// Restarts a cluster's engine
     Restart(Change),
+    /// Lets primary and standby change places; transactions end first and new connections wait
+    Switchover(Switchover),
+    /// Lets the standby take the primary's place at once; what was not committed is cut off
+    Failover(Failover),
     /// Ends a cluster for good, its data included
     Terminate(Terminate),
     /// Changes what a cluster is: whether it is protected from deletion
@@ -70,6 +74,39 @@ pub struct Which {
 pub struct Change {
     /// Name or identifier of the cluster
     cluster: String,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// A cluster whose primary and standby are to change places.
+#[derive(Debug, Args)]
+pub struct Switchover {
+    /// Name or identifier of the cluster
+    cluster: String,
+    /// How long transactions may take to end; if they do not, the primary stays the primary
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    grace: u32,
+    /// Cut off transactions that take longer, instead of calling the switchover off
+    #[arg(long)]
+    force: bool,
+    /// Follow it step by step to its end
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// A cluster whose standby is to take over.
+#[derive(Debug, Args)]
+pub struct Failover {
+    /// Name or identifier of the cluster
+    cluster: String,
+    /// Do not ask on a terminal
+    #[arg(long)]
+    yes: bool,
+    /// Follow it step by step to its end
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -154,6 +191,12 @@ pub async fn carry_out(command: ClusterCommand, server: &Server, output: Output,
         ClusterCommand::Start(change) => ask_for(&change, "start", server, output, talk).await,
         ClusterCommand::Stop(change) => ask_for(&change, "stop", server, output, talk).await,
         ClusterCommand::Restart(change) => ask_for(&change, "restart", server, output, talk).await,
+        ClusterCommand::Switchover(wanted) => {
+            let body = json!({"grace_seconds": wanted.grace, "force": wanted.force});
+            let document = server.post(&format!("/clusters/{}/switchover", segment(&wanted.cluster)), &body).await?;
+            followed(&document, wanted.watch, wanted.waiting, server, output, talk).await
+        }
+        ClusterCommand::Failover(wanted) => fail_over(&wanted, server, output, talk).await,
         ClusterCommand::Terminate(terminate) => end(&terminate, server, output, talk).await,
         ClusterCommand::Change(change) => {
             let body = json!({"deletion_protection": change.deletion_protection == Switch::On});
@@ -278,6 +321,37 @@ async fn follow_up(document: &Value, waiting: Waiting, server: &Server, output: 
     accepted(document, waiting, server, talk).await?;
     let id = document["cluster"]["id"].as_str().ok_or_else(|| strange("an answer without a cluster"))?;
     show(&fetch(server, id).await?, output, talk)
+}
+
+/// The same, or every step of the operation if somebody wants to watch it.
+async fn followed(
+    document: &Value,
+    watch: bool,
+    waiting: Waiting,
+    server: &Server,
+    output: Output,
+    talk: &mut Talk,
+) -> Result<(), Failure> {
+    if !watch {
+        return follow_up(document, waiting, server, output, talk).await;
+    }
+    let id = document["operation"]["id"].as_str().ok_or_else(|| strange("an answer without an operation"))?;
+    operation::watch(id, server, output, talk).await
+}
+
+async fn fail_over(wanted: &Failover, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    if talk.on_terminal() && !wanted.yes {
+        let name = &wanted.cluster;
+        talk.say(&format!(
+            "This ends every connection to '{name}' at once; what is not committed is lost. A switchover lets transactions end first."
+        ));
+        talk.say("Type the cluster's name to go on:");
+        if password::line()?.trim() != name {
+            return Err(Failure::new("Nothing was failed over."));
+        }
+    }
+    let document = server.post(&format!("/clusters/{}/failover", segment(&wanted.cluster)), &json!({})).await?;
+    followed(&document, wanted.watch, wanted.waiting, server, output, talk).await
 }
 
 async fn set_owner_password(change: &OwnerPassword, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {

@@ -69,14 +69,8 @@ pub struct Which {
 pub async fn carry_out(command: OperationCommand, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
     let (which, verb) = match command {
         OperationCommand::List(wanted) => return list(wanted, server, output, talk).await,
-        OperationCommand::Show(wanted) => {
-            let ended = if wanted.watch { wait(&wanted.operation, server, talk).await } else { Ok(()) };
-            if ended.as_ref().is_err_and(|failure| failure.interrupted) {
-                return ended;
-            }
-            show(&fetch(server, &wanted.operation).await?, output, talk)?;
-            return ended;
-        }
+        OperationCommand::Show(wanted) if wanted.watch => return watch(&wanted.operation, server, output, talk).await,
+        OperationCommand::Show(wanted) => return show(&fetch(server, &wanted.operation).await?, output, talk),
         OperationCommand::Cancel(which) => (which, "cancel"),
         OperationCommand::Retry(which) => (which, "retry"),
         OperationCommand::Resume(which) => (which, "resume"),
@@ -85,6 +79,16 @@ pub async fn carry_out(command: OperationCommand, server: &Server, output: Outpu
     };
     server.post(&format!("/operations/{}/{verb}", segment(&which.operation)), &json!({})).await?;
     show(&fetch(server, &which.operation).await?, output, talk)
+}
+
+/// Waits until an operation rests and shows its timeline; fails if it did not succeed.
+pub async fn watch(id: &str, server: &Server, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+    let ended = wait(id, server, talk).await;
+    if ended.as_ref().is_err_and(|failure| failure.interrupted) {
+        return ended;
+    }
+    show(&fetch(server, id).await?, output, talk)?;
+    ended
 }
 
 /// Waits until an operation rests; fails if it did not succeed. The operation does not need anybody to wait for it.

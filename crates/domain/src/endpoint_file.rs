@@ -47,6 +47,10 @@ pub struct EndpointFile {
     /// The primary of that term; none: listen, but answer that the database is not available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<EngineLeg>,
+    /// Another primary is about to follow: new connections wait for it. Those that are open are closed by
+    /// [`GatewayAsk::Drain`], each between two of its transactions.
+    #[serde(default)]
+    pub hold: bool,
 }
 
 /// Certificate and key files.
@@ -80,6 +84,11 @@ pub enum GatewayAsk {
     /// Read this cluster's file (again) and say what came of it; a file that is gone closes the endpoint and its
     /// connections.
     Apply {
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// Close the sessions of a held cluster that are between two transactions, and say how many are left.
+    Drain {
         /// The cluster.
         cluster: ClusterId,
     },
@@ -126,6 +135,13 @@ pub enum GatewayAnswer {
         /// In words.
         reason: String,
     },
+    /// What is left of a held cluster's sessions.
+    Draining {
+        /// The cluster.
+        cluster: ClusterId,
+        /// Sessions that an engine still serves.
+        sessions: u32,
+    },
     /// Who answers.
     Status {
         /// Process id.
@@ -150,4 +166,7 @@ pub struct EndpointStatus {
     pub connections: u32,
     /// Connections refused since its start because of the allow-list.
     pub refused: u64,
+    /// Of the open connections those that wait for another primary.
+    #[serde(default)]
+    pub held: u32,
 }

@@ -82,6 +82,8 @@ codes! {
     WrongState "wrong-state" Conflict,
     ClusterBusy "cluster-busy" Conflict,
     NoStandbyInSync "no-standby-in-sync" Conflict,
+    TransactionsGoOn "transactions-go-on" Conflict,
+    Superseded "superseded" Conflict,
     NotSupportedYet "not-supported-yet" NotSupported,
     NotEnoughSpace "not-enough-space" Exhausted,
     NotEnoughMemory "not-enough-memory" Exhausted,

@@ -135,6 +135,11 @@ pub async fn release_commits(session: &Session) -> Result<(), EngineError> {
     require(session, "").await
 }
 
+/// Writes everything that was changed to disk, and with it which history it belongs to.
+pub async fn checkpoint(session: &Session) -> Result<(), EngineError> {
+    session.rows("CHECKPOINT").await.map(|_| ())
+}
+
 /// What the primary says of this standby.
 pub async fn acknowledgement(session: &Session, standby: &InstanceId) -> Result<Acknowledgement, EngineError> {
     let given = format!(
@@ -147,9 +152,10 @@ pub async fn acknowledgement(session: &Session, standby: &InstanceId) -> Result<
     Ok(Acknowledgement { required: !required.is_empty(), given: alone && !session.rows(&given).await?.is_empty() })
 }
 
-/// What was written by now; a commit is acknowledged only after its place in it.
+/// What is on the primary's disk by now; a commit is acknowledged only after its place in it. (Where it would write next is no such
+/// position: at the beginning of a segment it lies behind a header that nobody sends, and a standby did not get there for 15 s.)
 pub async fn position(session: &Session) -> Result<Position, EngineError> {
-    let written = "SELECT pg_current_wal_insert_lsn()";
+    let written = "SELECT pg_current_wal_flush_lsn()";
     session.one(written).await?.map(Position).ok_or_else(|| not_yet("The engine does not say what it has written."))
 }
 

@@ -293,6 +293,9 @@ impl EngineSession for Session {
     async fn promote(&mut self) -> Result<(), EngineError> {
         replication::promote(self).await
     }
+    async fn checkpoint(&mut self) -> Result<(), EngineError> {
+        replication::checkpoint(self).await
+    }
     async fn require_acknowledgement(&mut self, standby: &InstanceId) -> Result<(), EngineError> {
         replication::require_acknowledgement(self, standby).await
     }

@@ -139,6 +139,10 @@ pub trait EngineSession: Send {
     /// On a primary: whether commits wait until this standby has them. When it returns, every commit that begins does; those that have
     /// ended before are part of what [`position`](Self::position) says.
     async fn require_acknowledgement(&mut self, standby: &InstanceId) -> Result<(), EngineError>;
+    /// Writes to disk what a recovery would have to do again; nothing to do where that is little anyway.
+    async fn checkpoint(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
     /// On a primary: commits wait for nobody; those that wait are released.
     async fn release_commits(&mut self) -> Result<(), EngineError>;
     /// On a primary: what it says of its peer.

@@ -3,12 +3,12 @@
 use crate::client_stream::{ClientStream, say_and_close};
 use crate::endpoint::Connection;
 use crate::engine_stream::EngineStream;
-use crate::relay::{NoWatch, RelayError, relay};
+use crate::relay::{RelayError, Watch, relay};
 use crate::{mariadb, postgresql};
 use moorage_domain::engine::EngineName;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -29,9 +29,21 @@ pub struct LoggedIn {
     pub client: ClientStream,
     /// The engine.
     pub engine: EngineStream,
-    /// Sees what the client says before the engine does, where that matters.
-    pub watch: Option<mariadb::CommandWatch>,
+    /// Follows what they say.
+    pub watch: SessionWatch,
 }
+
+/// Follows a session in its protocol.
+pub enum SessionWatch {
+    /// PostgreSQL's.
+    PostgreSql(postgresql::TransactionWatch),
+    /// MariaDB's.
+    MariaDb(mariadb::CommandWatch),
+}
+
+/// A session younger than this may not have begun what it was opened for: a client that connects for each transaction is left to
+/// end by itself.
+const YOUNG: Duration = Duration::from_millis(250);
 
 /// Why a connection did not get as far as a login. Nobody but its client need care.
 #[derive(Debug, thiserror::Error)]
@@ -63,19 +75,24 @@ pub async fn carry(connection: Connection, socket: std::net::TcpStream, rules: A
     // What a login needs is given back before the long life of the connection begins.
     let login = Box::pin(log_in(&connection, socket, &rules));
     match timeout(rules.login, login).await.unwrap_or(Err(LoginError::TooSlow)) {
-        Ok(LoggedIn { client: mut stream, mut engine, watch }) => match watch {
-            None => tell(&connection, &relay(&mut stream, &mut engine, NoWatch).await),
-            Some(watch) => {
-                let relayed = relay(&mut stream, &mut engine, watch).await;
-                tell(&connection, &relayed);
-                if matches!(relayed, Err(RelayError::Forbidden)) {
-                    drop(engine);
-                    let words = mariadb::change_of_user_denied(client.ip());
-                    // The client may be gone already.
-                    let _ = say_and_close(&mut stream, &words).await;
+        Ok(LoggedIn { client: mut stream, mut engine, watch }) => {
+            let (ended, asked) = match watch {
+                SessionWatch::PostgreSql(watch) => {
+                    (pass(&connection, &mut stream, &mut engine, watch).await, postgresql::primary_changes())
                 }
-            }
-        },
+                SessionWatch::MariaDb(watch) => (pass(&connection, &mut stream, &mut engine, watch).await, Vec::new()),
+            };
+            let words = match ended {
+                Err(RelayError::Forbidden) => mariadb::change_of_user_denied(client.ip()),
+                Err(RelayError::Asked) => asked,
+                _ => return,
+            };
+            drop(engine);
+            drop(connection);
+            // The client may be gone already.
+            let _ = say_and_close(&mut stream, &words).await;
+            return;
+        }
         Err(LoginError::Cancelled) => tracing::debug!(%cluster, %client, "cancel request passed on"),
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -85,11 +102,23 @@ pub async fn carry(connection: Connection, socket: std::net::TcpStream, rules: A
     drop(connection);
 }
 
-fn tell(connection: &Connection, relayed: &Result<(), RelayError>) {
-    if let Err(error) = relayed {
+/// Passes on what client and engine say until the session ends.
+async fn pass(connection: &Connection, client: &mut ClientStream, engine: &mut EngineStream, watch: impl Watch) -> Result<(), RelayError> {
+    let begun = Instant::now();
+    let mut known = false;
+    let asked = |cx: &mut std::task::Context<'_>| {
+        if !known {
+            connection.wake_with(cx.waker());
+            known = true;
+        }
+        connection.endpoint().is_held() && begun.elapsed() >= YOUNG
+    };
+    let relayed = relay(client, engine, watch, asked).await;
+    if let Err(error) = &relayed {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::debug!(cluster = %connection.endpoint().cluster(), client = %connection.client, %error, cause, "ended early");
     }
+    relayed
 }
 
 async fn log_in(connection: &Connection, socket: std::net::TcpStream, rules: &Arc<LoginRules>) -> Result<LoggedIn, LoginError> {

@@ -16,6 +16,8 @@ use tokio::sync::{Mutex, Semaphore};
 const LONGEST_ASK: u64 = 4096;
 /// Conversations at one time.
 const MOST_CONVERSATIONS: usize = 32;
+/// How long one ask waits for sessions to end.
+const DRAIN: Duration = Duration::from_millis(100);
 /// How often to see whether the socket is still at its path.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -147,12 +149,18 @@ async fn conversation(stream: UnixStream, endpoints: &Mutex<Endpoints>) -> io::R
                 return Ok(());
             }
         };
-        let mut endpoints = endpoints.lock().await;
         let answer: GatewayAnswer = match ask {
-            GatewayAsk::Apply { cluster } => endpoints.apply(&cluster).await,
-            GatewayAsk::Status => endpoints.status(),
+            GatewayAsk::Apply { cluster } => endpoints.lock().await.apply(&cluster).await,
+            GatewayAsk::Drain { cluster } => {
+                let endpoint = endpoints.lock().await.find(&cluster);
+                let sessions = match endpoint {
+                    Some(endpoint) => endpoint.drain(DRAIN).await,
+                    None => 0,
+                };
+                GatewayAnswer::Draining { cluster, sessions: u32::try_from(sessions).unwrap_or(u32::MAX) }
+            }
+            GatewayAsk::Status => endpoints.lock().await.status(),
         };
-        drop(endpoints);
         let mut line = serde_json::to_vec(&answer)?;
         line.push(b'\n');
         write.write_all(&line).await?;

@@ -6,8 +6,9 @@ use moorage_domain::ClusterId;
 use moorage_domain::endpoint_file::{EndpointFile, EngineLeg};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -15,6 +16,10 @@ use tokio_rustls::TlsAcceptor;
 
 /// How often one endpoint may write the same kind of line about strangers.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// How often it is looked which sessions of a held endpoint can end.
+const DRAIN_LOOK: Duration = Duration::from_millis(2);
+/// How long a new connection waits for another primary; a client's own patience is often 10 s.
+const LONGEST_HOLD: Duration = Duration::from_secs(8);
 
 /// What an endpoint does for new connections.
 pub struct Settings {
@@ -43,6 +48,7 @@ struct Entry {
     client: SocketAddr,
     leg: Option<Arc<EngineLeg>>,
     task: Option<AbortHandle>,
+    waker: Option<Waker>,
     backend: Option<i64>,
 }
 
@@ -69,6 +75,9 @@ pub struct Endpoint {
     refused: AtomicU64,
     next: AtomicU64,
     left: Notify,
+    /// Whether the settings in force say that another primary is about to follow.
+    held: AtomicBool,
+    replaced: Notify,
     refused_log: LogLimit,
     full_log: LogLimit,
     unreachable_log: LogLimit,
@@ -77,6 +86,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint with nobody connected.
     pub fn new(cluster: ClusterId, settings: Settings, capacity: Arc<Capacity>) -> Self {
+        let held = AtomicBool::new(settings.file.hold);
         Self {
             cluster,
             state: Mutex::new(State { settings: Arc::new(settings), connections: HashMap::new() }),
@@ -84,6 +94,8 @@ impl Endpoint {
             refused: AtomicU64::new(0),
             next: AtomicU64::new(0),
             left: Notify::new(),
+            held,
+            replaced: Notify::new(),
             refused_log: LogLimit::new(LOG_PERIOD),
             full_log: LogLimit::new(LOG_PERIOD),
             unreachable_log: LogLimit::new(LOG_PERIOD),
@@ -125,7 +137,7 @@ impl Endpoint {
             return Admission::TooMany;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        state.connections.insert(number, Entry { client, leg: None, task: None, backend: None });
+        state.connections.insert(number, Entry { client, leg: None, task: None, waker: None, backend: None });
         Admission::Admitted(Connection { endpoint: Arc::clone(self), number, client, since: Instant::now() })
     }
 
@@ -166,7 +178,42 @@ impl Endpoint {
         };
         let mut state = self.state();
         state.settings = Arc::clone(&settings);
-        cut(state, |entry| !stays(entry))
+        self.held.store(settings.file.hold, Ordering::Relaxed);
+        let cut = cut(state, |entry| !stays(entry));
+        self.replaced.notify_waiters();
+        cut
+    }
+
+    /// Whether another primary is about to follow.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Connections that wait for another primary.
+    pub fn waiting(&self) -> usize {
+        if !self.is_held() {
+            return 0;
+        }
+        self.state().connections.values().filter(|entry| entry.leg.is_none()).count()
+    }
+
+    /// Has the sessions of a held endpoint end that are between two transactions, for at most `limit`; how many are left.
+    pub async fn drain(&self, limit: Duration) -> usize {
+        let until = Instant::now() + limit;
+        loop {
+            let (sessions, wakers) = {
+                let state = self.state();
+                let sessions = state.connections.values().filter(|entry| entry.leg.is_some());
+                let wakers: Vec<Waker> = sessions.clone().filter_map(|entry| entry.waker.clone()).collect();
+                (sessions.count(), wakers)
+            };
+            // One that waits for its client does not notice by itself.
+            wakers.into_iter().for_each(Waker::wake);
+            if sessions == 0 || Instant::now() >= until {
+                return sessions;
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
     }
 
     /// Offers another certificate to new connections.
@@ -229,14 +276,31 @@ impl Connection {
         &self.endpoint
     }
 
-    /// The engine to connect to now. From here on this connection is cut when another one becomes the primary.
-    pub fn choose_leg(&self) -> Option<Arc<EngineLeg>> {
-        let mut state = self.endpoint.state();
-        let leg = state.settings.primary.clone();
-        if let Some(entry) = state.connections.get_mut(&self.number) {
-            entry.leg.clone_from(&leg);
+    /// The engine to connect to now; where another primary is about to follow, it is waited for. From here on this connection is cut
+    /// when another one becomes the primary.
+    pub async fn choose_leg(&self) -> Option<Arc<EngineLeg>> {
+        let until = tokio::time::Instant::now() + LONGEST_HOLD;
+        loop {
+            let replaced = self.endpoint.replaced.notified();
+            {
+                let mut state = self.endpoint.state();
+                if !state.settings.file.hold {
+                    let leg = state.settings.primary.clone();
+                    if let Some(entry) = state.connections.get_mut(&self.number) {
+                        entry.leg.clone_from(&leg);
+                    }
+                    return leg;
+                }
+            }
+            tokio::time::timeout_at(until, replaced).await.ok()?;
         }
-        leg
+    }
+
+    /// Remembers how to wake the task of this connection.
+    pub fn wake_with(&self, waker: &Waker) {
+        if let Some(entry) = self.endpoint.state().connections.get_mut(&self.number) {
+            entry.waker = Some(waker.clone());
+        }
     }
 
     /// Keeps what the engine calls this connection (PostgreSQL: backend process; MariaDB: connection id), so that an

@@ -351,6 +351,11 @@ impl Endpoints {
         endpoints
     }
 
+    /// A cluster's endpoint.
+    pub fn find(&self, cluster: &ClusterId) -> Option<Arc<Endpoint>> {
+        self.slots.get(cluster)?.serving.as_ref().map(|serving| Arc::clone(&serving.endpoint))
+    }
+
     /// Who this is and what it serves.
     pub fn status(&self) -> GatewayAnswer {
         let endpoints = self.slots.iter().filter_map(|(cluster, slot)| {
@@ -366,6 +371,7 @@ impl Endpoints {
                 listening: serving.is_some(),
                 connections: endpoint.map_or(0, |endpoint| u32::try_from(endpoint.connections()).unwrap_or(u32::MAX)),
                 refused: endpoint.map_or(0, |endpoint| endpoint.refused()),
+                held: endpoint.map_or(0, |endpoint| u32::try_from(endpoint.waiting()).unwrap_or(u32::MAX)),
             })
         });
         GatewayAnswer::Status { pid: std::process::id(), version: VERSION, endpoints: endpoints.collect() }

@@ -15,19 +15,14 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
-/// Sees what a client says after its login, before the engine does.
+/// Follows what is said after a login. Bytes come in the order they were sent, in pieces of any size.
 pub trait Watch {
-    /// Whether these bytes may be passed on. They come in the order they were sent, in pieces of any size.
+    /// Whether these bytes of the client may be passed on to the engine.
     fn admits(&mut self, said: &[u8]) -> bool;
-}
-
-/// Nothing to see.
-pub struct NoWatch;
-
-impl Watch for NoWatch {
-    fn admits(&mut self, _: &[u8]) -> bool {
-        true
-    }
+    /// The engine answered this.
+    fn heard(&mut self, answered: &[u8]);
+    /// Whether the client has been answered in full and is in no transaction.
+    fn is_between_transactions(&self) -> bool;
 }
 
 /// Why a connection ended before its engine closed it.
@@ -39,6 +34,9 @@ pub enum RelayError {
     /// The client said what it may not say; the engine has not heard all of it.
     #[error("the client said what it may not say")]
     Forbidden,
+    /// Somebody asked for its end, which came between two transactions.
+    #[error("its cluster changes its primary")]
+    Asked,
 }
 
 /// Which side of a flow failed.
@@ -59,8 +57,19 @@ struct Flow {
 }
 
 impl Flow {
+    /// Whether everything that was read has been passed on.
+    fn is_empty(&self) -> bool {
+        self.kept.is_empty() && !self.unflushed
+    }
+
     /// Moves what there is; ready when the sender has ended and the receiver was told.
-    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, watch: &mut impl Watch, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>
+    fn poll<R, W>(
+        &mut self,
+        from: &mut R,
+        to: &mut W,
+        admits: &mut impl FnMut(&[u8]) -> bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -86,7 +95,7 @@ impl Flow {
                 self.done = true;
                 return Poll::Ready(Ok(()));
             }
-            ready!(BUFFER.with_borrow_mut(|buffer| self.pass_on(from, to, watch, buffer, cx)))?;
+            ready!(BUFFER.with_borrow_mut(|buffer| self.pass_on(from, to, admits, buffer, cx)))?;
         }
     }
 
@@ -95,7 +104,7 @@ impl Flow {
         &mut self,
         from: &mut R,
         to: &mut W,
-        watch: &mut impl Watch,
+        admits: &mut impl FnMut(&[u8]) -> bool,
         buffer: &mut [u8],
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Broken>>
@@ -107,7 +116,7 @@ impl Flow {
         ready!(Pin::new(from).poll_read(cx, &mut read)).map_err(Broken::Sender)?;
         let mut bytes = read.filled();
         self.ended = bytes.is_empty();
-        if !watch.admits(bytes) {
+        if !admits(bytes) {
             return Poll::Ready(Err(Broken::Forbidden));
         }
         while !bytes.is_empty() {
@@ -131,9 +140,14 @@ fn write<W: AsyncWrite + Unpin>(to: &mut W, bytes: &[u8], cx: &mut Context<'_>) 
     }
 }
 
-/// Carries bytes until the engine has ended (neither protocol lets a server fall silent and still be spoken to) or
-/// something breaks. A client that has ended may still wait for its answers.
-pub async fn relay<C, E>(client: &mut C, engine: &mut E, mut watch: impl Watch) -> Result<(), RelayError>
+/// Carries bytes until the engine has ended (neither protocol lets a server fall silent and still be spoken to), something
+/// breaks, or `asked` says so and the client is between two transactions. A client that has ended may still wait for its answers.
+pub async fn relay<C, E>(
+    client: &mut C,
+    engine: &mut E,
+    mut watch: impl Watch,
+    mut asked: impl FnMut(&mut Context<'_>) -> bool,
+) -> Result<(), RelayError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     E: AsyncRead + AsyncWrite + Unpin,
@@ -141,17 +155,29 @@ where
     let mut up = Flow::default();
     let mut down = Flow::default();
     std::future::poll_fn(|cx| {
-        match up.poll(client, engine, &mut watch, cx) {
+        // Before the client is heard: what it has not been heard to say, it can say to another primary.
+        if asked(cx) && watch.is_between_transactions() && up.is_empty() && down.is_empty() {
+            return Poll::Ready(Err(RelayError::Asked));
+        }
+        match up.poll(client, engine, &mut |said| watch.admits(said), cx) {
             Poll::Ready(Err(Broken::Sender(error))) => return Poll::Ready(Err(RelayError::Broke(error))),
             Poll::Ready(Err(Broken::Forbidden)) => return Poll::Ready(Err(RelayError::Forbidden)),
             // The engine closed, perhaps after a last word (an administrator's kill): deliver that first.
             Poll::Ready(Err(Broken::Receiver(_))) => up.done = true,
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        down.poll(engine, client, &mut NoWatch, cx).map_err(|broken| match broken {
+        let heard = &mut |answered: &[u8]| {
+            watch.heard(answered);
+            true
+        };
+        let answered = down.poll(engine, client, heard, cx).map_err(|broken| match broken {
             Broken::Sender(error) | Broken::Receiver(error) => RelayError::Broke(error),
             Broken::Forbidden => RelayError::Forbidden,
-        })
+        });
+        if answered.is_pending() && asked(cx) && watch.is_between_transactions() && up.is_empty() && down.is_empty() {
+            return Poll::Ready(Err(RelayError::Asked));
+        }
+        answered
     })
     .await
 }
@@ -160,6 +186,48 @@ where
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    /// Takes an even number of bytes in each direction for a time between transactions.
+    #[derive(Default)]
+    struct Evenly {
+        said: usize,
+        answered: usize,
+    }
+
+    impl Watch for Evenly {
+        fn admits(&mut self, said: &[u8]) -> bool {
+            self.said += said.len();
+            true
+        }
+        fn heard(&mut self, answered: &[u8]) {
+            self.answered += answered.len();
+        }
+        fn is_between_transactions(&self) -> bool {
+            self.said == self.answered
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_asked_to_end_is_answered_first() {
+        let (mut client, mut gateway_client) = duplex(1024);
+        let (mut gateway_engine, mut engine) = duplex(1024);
+        let asked = std::cell::Cell::new(false);
+        client.write_all(b"ask").await.expect("write");
+        let (relayed, ()) = tokio::join!(relay(&mut gateway_client, &mut gateway_engine, Evenly::default(), |_| asked.get()), async {
+            let mut words = [0; 3];
+            engine.read_exact(&mut words).await.expect("read");
+            asked.set(true);
+            engine.write_all(b"to").await.expect("write");
+            tokio::task::yield_now().await;
+            client.write_all(b"?").await.expect("write");
+            tokio::task::yield_now().await;
+            engine.write_all(b"ld").await.expect("write");
+            let mut told = [0; 4];
+            client.read_exact(&mut told).await.expect("read");
+            assert_eq!(&told, b"told");
+        },);
+        assert!(matches!(relayed, Err(RelayError::Asked)), "{relayed:?}");
+    }
 
     #[tokio::test]
     async fn bytes_arrive_whole_through_receivers_that_take_little_at_a_time() {
@@ -181,7 +249,7 @@ mod tests {
         let (_, relayed, (), ()) = tokio::join!(
             async { read.read_to_end(&mut back).await.expect("read") },
             async {
-                let relayed = relay(&mut gateway_client, &mut gateway_engine, NoWatch).await;
+                let relayed = relay(&mut gateway_client, &mut gateway_engine, Evenly::default(), |_| false).await;
                 drop(gateway_client);
                 relayed
             },
@@ -202,7 +270,7 @@ mod tests {
         engine.write_all(b"terminating connection").await.expect("write");
         drop(engine);
         client.write_all(b"select 1").await.expect("write");
-        relay(&mut gateway_client, &mut gateway_engine, NoWatch).await.expect("a clean end");
+        relay(&mut gateway_client, &mut gateway_engine, Evenly::default(), |_| false).await.expect("a clean end");
         drop(gateway_client);
         let mut words = Vec::new();
         client.read_to_end(&mut words).await.expect("read");

@@ -169,6 +169,7 @@ pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResu
         most_connections: wish.most_connections,
         term: wish.term,
         primary,
+        hold: wish.hold,
     };
     if before.as_ref() == Some(&file) && !new_tls {
         return Ok(generation);
@@ -290,6 +291,14 @@ pub(crate) async fn apply(machine: &Machine, cluster: &ClusterId, generation: u6
         GatewayAnswer::CannotListen { reason, .. } | GatewayAnswer::Refused { reason, .. } => {
             Err(Problem::new(ProblemCode::HostFailed, "The gateway could not serve the endpoint.").detail(reason).into())
         }
+        other => Err(unavailable(io::Error::other(format!("unexpected answer {other:?}")))),
+    }
+}
+
+/// Has the sessions of a held endpoint end that are between two transactions; how many are left.
+pub(crate) async fn drain(machine: &Machine, cluster: &ClusterId) -> HostResult<u32> {
+    match ask(machine, &GatewayAsk::Drain { cluster: cluster.clone() }).await? {
+        GatewayAnswer::Draining { sessions, .. } => Ok(sessions),
         other => Err(unavailable(io::Error::other(format!("unexpected answer {other:?}")))),
     }
 }

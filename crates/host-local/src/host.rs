@@ -447,8 +447,14 @@ impl Host for LocalHost {
         }
         let answer = endpoints::ask(&self.machine, &GatewayAsk::Status).await?;
         let GatewayAnswer::Status { endpoints, .. } = answer else { return Ok(BTreeMap::new()) };
-        let traffic = |status: EndpointStatus| (status.cluster, Traffic { connections: status.connections, refused: status.refused });
+        let traffic = |status: EndpointStatus| {
+            (status.cluster, Traffic { connections: status.connections, refused: status.refused, held: status.held })
+        };
         Ok(endpoints.into_iter().map(traffic).collect())
+    }
+
+    async fn drain_endpoint(&self, cluster: &ClusterId) -> HostResult<u32> {
+        endpoints::drain(&self.machine, cluster).await
     }
 
     async fn ensure_gateway(&self) -> HostResult<()> {

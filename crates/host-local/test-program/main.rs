@@ -78,6 +78,7 @@ fn gateway(directory: &Path, control: &Path) -> std::io::Result<()> {
         BufReader::new(stream.try_clone()?).read_line(&mut line)?;
         let answer = match serde_json::from_str(&line)? {
             GatewayAsk::Apply { cluster } => apply(directory, &mut bound, &cluster),
+            GatewayAsk::Drain { cluster } => GatewayAnswer::Draining { cluster, sessions: 0 },
             GatewayAsk::Status => {
                 let status = |(cluster, (_, file)): (&ClusterId, &(TcpListener, EndpointFile))| EndpointStatus {
                     cluster: cluster.clone(),
@@ -85,6 +86,7 @@ fn gateway(directory: &Path, control: &Path) -> std::io::Result<()> {
                     listening: true,
                     connections: 0,
                     refused: 0,
+                    held: 0,
                 };
                 GatewayAnswer::Status { pid: std::process::id(), version: VERSION, endpoints: bound.iter().map(status).collect() }
             }

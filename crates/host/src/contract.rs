@@ -72,6 +72,7 @@ impl Subject {
             most_connections: 10,
             term,
             primary: Some(self.instance.clone()),
+            hold: false,
         }
     }
     /// Makes its volume, whatever that takes.
@@ -326,6 +327,10 @@ async fn an_endpoint_is_served_until_it_is_removed(host: &dyn Host, template: &T
         assert_eq!(ok(host.ensure_endpoint(&wish).await), EndpointState::Serving);
     }
     traffic_is_told_of_endpoints_only(host, &subject.cluster, true).await;
+    wish.hold = true;
+    assert_eq!(ok(host.ensure_endpoint(&wish).await), EndpointState::Serving);
+    assert_eq!(ok(host.drain_endpoint(&subject.cluster).await), 0, "nobody is connected");
+    wish.hold = false;
     (wish.tls, wish.primary) = (None, None);
     assert_eq!(ok(host.ensure_endpoint(&wish).await), EndpointState::Serving, "held without a primary");
     assert_eq!(ok(host.inventory().await).endpoints.iter().filter(|cluster| **cluster == subject.cluster).count(), 1);

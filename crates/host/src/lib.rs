@@ -173,6 +173,8 @@ pub struct EndpointWish {
     pub term: u64,
     /// Where connections go; none: the address is held, connections are told the database is not available.
     pub primary: Option<InstanceId>,
+    /// Another primary is about to follow: new connections wait for it for a while.
+    pub hold: bool,
 }
 
 /// A certificate with its key. `Debug` does not show the key.
@@ -212,6 +214,8 @@ pub struct Traffic {
     pub connections: u32,
     /// Connections refused because of the allow-list since the gateway was started.
     pub refused: u64,
+    /// Of the open connections those that wait for another primary.
+    pub held: u32,
 }
 
 /// Everything on a host that carries our mark.
@@ -291,6 +295,9 @@ pub trait Host: Send + Sync {
     async fn endpoint_public(&self, cluster: &ClusterId) -> HostResult<Option<SocketAddrV4>>;
     /// What users' connections are doing, per cluster with an endpoint.
     async fn endpoint_traffic(&self) -> HostResult<BTreeMap<ClusterId, Traffic>>;
+    /// Has those sessions of a held endpoint end that are between two of their transactions; how many are left. An endpoint that is not
+    /// held keeps its sessions. It takes a fraction of a second at most.
+    async fn drain_endpoint(&self, cluster: &ClusterId) -> HostResult<u32>;
     /// Makes sure the gateway runs.
     async fn ensure_gateway(&self) -> HostResult<()>;
     /// Fences the instance and removes its volume, directories and groups.

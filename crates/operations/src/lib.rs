@@ -20,8 +20,10 @@ pub mod set_public_address;
 pub mod standby;
 pub mod start;
 pub mod stop;
+pub mod switchover;
 pub mod synchronize_parameters;
 pub mod synchronize_state;
+pub mod takeover;
 pub mod terminate;
 pub mod watcher_board;
 pub mod world;
@@ -40,6 +42,7 @@ pub fn all() -> Registry<World> {
         .with(restart::Restart)
         .with(recover::Recover)
         .with(failover::Failover)
+        .with(switchover::Switchover)
         .with(rejoin::Rejoin)
         .with(terminate::Terminate)
         .with(set_allow_list::SetAllowList)

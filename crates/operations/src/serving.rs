@@ -212,6 +212,10 @@ pub async fn ensure_stopped(world: &World, loaded: &Loaded) -> Result<bool, Step
 pub enum Lead {
     /// The cluster's instance.
     ToInstance,
+    /// The cluster's instance, for transactions that have begun; whoever comes new waits for its successor.
+    ToInstanceAsLongAsItMust,
+    /// Nobody, and soon another instance: whoever comes waits for it.
+    NowhereYet,
     /// Nobody: the address is kept, connections are told that the database is not available.
     Nowhere,
 }
@@ -242,9 +246,10 @@ pub async fn ensure_endpoint(
         most_connections: world.most_connections,
         term: cluster.term,
         primary: match lead {
-            Lead::ToInstance => Some(loaded.instance()?.id.clone()),
-            Lead::Nowhere => None,
+            Lead::ToInstance | Lead::ToInstanceAsLongAsItMust => Some(loaded.instance()?.id.clone()),
+            Lead::Nowhere | Lead::NowhereYet => None,
         },
+        hold: matches!(lead, Lead::ToInstanceAsLongAsItMust | Lead::NowhereYet),
     };
     world.host.ensure_endpoint(&wish).await.map_err(host_failed)
 }

@@ -99,6 +99,7 @@ async fn the_gateway_keeps_what_it_accepted_refuses_an_older_term_after_a_restar
         most_connections: 10,
         term: 5,
         primary: None,
+        hold: false,
     };
     assert_eq!(host.ensure_endpoint(&wish).await.expect("served"), EndpointState::Serving);
     let name = format!("{cluster}.json");

@@ -337,6 +337,9 @@ impl Host for FakeHost {
             Ok(parts.endpoints.keys().map(|cluster| (cluster.clone(), Traffic::default())).collect())
         })
     }
+    async fn drain_endpoint(&self, cluster: &ClusterId) -> HostResult<u32> {
+        self.call("drain_endpoint", || Ok(self.machine.lock().sessions.get(cluster).copied().unwrap_or_default()))
+    }
     fn changes(&self) -> BoxStream<'static, Change> {
         self.machine.listen().boxed()
     }

@@ -46,6 +46,8 @@ pub(crate) struct Parts {
     pub(crate) manifests: BTreeMap<Option<InstanceId>, String>,
     pub(crate) occupied: BTreeSet<Ipv4Addr>,
     pub(crate) gateway_down: bool,
+    /// Sessions that are in a transaction and stay in it.
+    pub(crate) sessions: BTreeMap<ClusterId, u32>,
     pub(crate) start_takes: Duration,
     pub(crate) stop_takes: Duration,
     silent: bool,
@@ -73,6 +75,7 @@ impl Default for Parts {
             manifests: BTreeMap::new(),
             occupied: BTreeSet::new(),
             gateway_down: false,
+            sessions: BTreeMap::new(),
             start_takes: Duration::ZERO,
             stop_takes: Duration::ZERO,
             silent: false,
@@ -233,6 +236,10 @@ impl Machine {
     /// The endpoint of a cluster as it was last wished.
     pub fn endpoint(&self, cluster: &ClusterId) -> Option<EndpointWish> {
         self.lock().endpoints.get(cluster).cloned()
+    }
+    /// So many sessions of a cluster are in a transaction from now on.
+    pub fn set_sessions(&self, cluster: &ClusterId, count: u32) {
+        self.lock().sessions.insert(cluster.clone(), count);
     }
     /// Whether an instance of several was promoted in its present life.
     pub fn is_writable(&self, instance: &InstanceId) -> bool {

@@ -13,9 +13,10 @@ use moorage_domain::{ClusterId, HostId, InstanceId, OperationId, SecretId, Times
 use moorage_durable::harness::{FastClock, Fixture};
 use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
+use moorage_operations::takeover::Takeover;
 use moorage_operations::{
     World, failover, owner, provision, recover, rejoin, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password,
-    set_public_address, start, stop, synchronize_parameters, synchronize_state, terminate,
+    set_public_address, start, stop, switchover, synchronize_parameters, synchronize_state, terminate,
 };
 use moorage_secrets::{CertificateAuthority, MasterKey};
 use moorage_store::{
@@ -330,8 +331,10 @@ cases! {
         Some(ServiceState::Running), two: true, beforehand: Machine::kill_primaries;
     terminate_two TerminateTwo: terminate::Terminate => terminate::Terminate, terminate::Request {}, Some(ServiceState::Running), None,
         two: true, wish: Wish::Gone;
-    failover_ Failover: failover::Failover => failover::Failover, failover_request(&[], None), Some(ServiceState::Running),
+    failover_ Failover: failover::Failover => failover::Failover, failover_request(takeover(&[], None)), Some(ServiceState::Running),
         Some(ServiceState::Running), two: true, on: failover_on, beforehand: Machine::kill_primaries;
+    switchover_ Switchover: switchover::Switchover => switchover::Switchover, switchover_request(takeover(&[], None)),
+        Some(ServiceState::Running), Some(ServiceState::Running), two: true, on: switchover_on;
     rejoin_ Rejoin: rejoin::Rejoin => rejoin::Rejoin, rejoin::Request { reason: "it died".into(), hangs: false },
         Some(ServiceState::Running), Some(ServiceState::Running), two: true, beforehand: Machine::kill_standbys;
     rejoin_of_one_that_hangs RejoinOfOneThatHangs: rejoin::Rejoin => rejoin::Rejoin,
@@ -347,16 +350,27 @@ cases! {
         set_public_address::Request {}, Some(ServiceState::Running), Some(ServiceState::Running);
 }
 
-fn failover_request(from: &[Instance], to: Option<Promotable>) -> failover::Request {
-    failover::Request {
-        reason: "The primary was killed by signal 9.".into(),
-        from: from.first().map_or(InstanceId::from_bits(0), |instance| instance.id.clone()),
+fn takeover(instances: &[Instance], to: Option<Promotable>) -> Takeover {
+    Takeover {
+        from: instances.first().map_or(InstanceId::from_bits(0), |instance| instance.id.clone()),
         to: to.unwrap_or(Promotable { instance: InstanceId::from_bits(0), incarnation: 0 }),
     }
 }
 
+fn failover_request(takeover: Takeover) -> failover::Request {
+    failover::Request { reason: "The primary was killed by signal 9.".into(), takeover }
+}
+
 fn failover_on(instances: &[Instance], replication: &Replication) -> failover::Request {
-    failover_request(instances, replication.promotable.clone())
+    failover_request(takeover(instances, replication.promotable.clone()))
+}
+
+fn switchover_request(takeover: Takeover) -> switchover::Request {
+    switchover::Request { reason: "Somebody asked for it.".into(), takeover, grace_seconds: 2, force: false }
+}
+
+fn switchover_on(instances: &[Instance], replication: &Replication) -> switchover::Request {
+    switchover_request(takeover(instances, replication.promotable.clone()))
 }
 
 fn offered() -> PublicAddresses {
@@ -480,6 +494,35 @@ fn disturbed<C: Case>(tamper: impl Fn(&Machine, &Cluster)) -> (OperationRow, Ser
         let cluster = store.store().look().await.expect("a look").cluster(&bench.cluster.id).await.expect("read");
         (row, cluster.map_or(ServiceState::Terminated, |cluster| cluster.state), bench.machine)
     })
+}
+
+#[test]
+fn a_switchover_waits_for_transactions_and_is_called_off_or_forced_when_they_do_not_end() {
+    for force in [false, true] {
+        in_fast_time(async {
+            let store = TestStore::open().await;
+            let clock = FastClock::begin();
+            let bench = Bench::<Switchover>::prepare(store.store(), clock).await;
+            bench.machine.set_sessions(&bench.cluster.id, 3);
+            let mut look = store.store().look().await.expect("a look");
+            let before = look.replication_of(&bench.cluster.id).await.expect("read").expect("there");
+            drop(look);
+            let takeover = Takeover { from: before.primary.clone(), to: before.promotable.clone().expect("somebody") };
+            let request = switchover::Request { force, ..switchover_request(takeover) };
+            let row = bench.ending(store.store(), clock, switchover::Switchover, request, None).await;
+            let after = store.store().look().await.expect("a look").replication_of(&bench.cluster.id).await.expect("read").expect("there");
+            let endpoint = bench.machine.endpoint(&bench.cluster.id).expect("an endpoint");
+            assert_eq!((endpoint.hold, endpoint.primary.as_ref()), (false, Some(&after.primary)), "users are let in again");
+            if force {
+                assert_eq!(row.status, OperationStatus::Succeeded, "{row:?}");
+                assert_ne!(after.primary, before.primary);
+            } else {
+                assert_eq!(row.status, OperationStatus::Failed, "{row:?}");
+                assert_eq!(row.problem.expect("a reason").code, moorage_domain::ProblemCode::TransactionsGoOn);
+                assert_eq!(after, before);
+            }
+        });
+    }
 }
 
 #[test]

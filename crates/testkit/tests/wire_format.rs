@@ -6,9 +6,10 @@ use moorage_domain::cluster::MaintenanceWindow;
 use moorage_domain::replication::Promotable;
 use moorage_domain::{InstanceId, SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
+use moorage_operations::takeover::Takeover;
 use moorage_operations::{
     failover, provision, recover, rejoin, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password,
-    set_public_address, standby, start, stop, synchronize_parameters, synchronize_state, terminate,
+    set_public_address, standby, start, stop, switchover, synchronize_parameters, synchronize_state, terminate,
 };
 
 #[test]
@@ -23,6 +24,7 @@ fn operations_are_stored_as_older_builds_stored_them() {
         follows_since: Some(Timestamp(2)),
     };
     let to = Promotable { instance: InstanceId::from_bits(2), incarnation: 3 };
+    let takeover = Takeover { from: InstanceId::from_bits(1), to };
     let now = [
         wire_format::<provision::Provision>(
             &provision::Request { verifier: Some(SecretId::from_bits(1)) },
@@ -39,8 +41,12 @@ fn operations_are_stored_as_older_builds_stored_them() {
         wire_format::<restart::Restart>(&restart::Request {}, &engine_state),
         wire_format::<recover::Recover>(&recover::Request { reason: Some("it died".into()) }, &engine_state),
         wire_format::<failover::Failover>(
-            &failover::Request { reason: "it died".into(), from: InstanceId::from_bits(1), to },
+            &failover::Request { reason: "it died".into(), takeover: takeover.clone() },
             &failover::State { returned_at: Some(Timestamp(1)) },
+        ),
+        wire_format::<switchover::Switchover>(
+            &switchover::Request { reason: "it was asked for".into(), takeover, grace_seconds: 10, force: false },
+            &switchover::State { held_at: Some(Timestamp(1)), returned_at: Some(Timestamp(2)) },
         ),
         wire_format::<rejoin::Rejoin>(&rejoin::Request { reason: "it died".into(), hangs: true }, &following),
         wire_format::<terminate::Terminate>(&terminate::Request {}, &terminate::State {}),

@@ -6,14 +6,15 @@ use crate::attempts::Attempts;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use moorage_domain::cluster::Wish;
-use moorage_domain::decide::failover::{self, Seen, Sight, Verdict};
+use moorage_domain::decide::failover::{Seen, Sight, Verdict, decide};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
 use moorage_domain::{ClusterId, InstanceId};
 use moorage_engine::EngineSession;
 use moorage_host::Change;
+use moorage_operations::takeover::Takeover;
 use moorage_operations::world::Loaded;
-use moorage_operations::{failover as takeover, recover, rejoin, serving};
+use moorage_operations::{failover, recover, rejoin, serving};
 use moorage_store::{Replications, StoreError};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -134,7 +135,7 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         unacknowledged,
         may_rejoin: lock(memory).attempts.may_try(id),
     };
-    let verdict = failover::decide(&seen);
+    let verdict = decide(&seen);
     // Whoever holds it looks for itself; only its steps change who is waited for, so that nothing comes between their looks and records.
     if loaded.cluster.operation.is_some() {
         return Ok(());
@@ -147,8 +148,9 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         Verdict::Wait(_) => {}
         Verdict::FailOver(reason) => {
             let Some(to) = promotable.cloned() else { return Ok(()) };
-            let request = takeover::Request { reason, from: primary.id.clone(), to };
-            watch.submit::<takeover::Failover>(&loaded.cluster, &request).await?;
+            let takeover = Takeover { from: primary.id.clone(), to };
+            let request = failover::Request { reason, takeover };
+            watch.submit::<failover::Failover>(&loaded.cluster, &request).await?;
         }
         Verdict::Restart(reason) if seen.may_rejoin => {
             lock(memory).attempts.try_now(id);

@@ -176,6 +176,15 @@ pub(crate) const ROUTES: &[Route] = &[
     route("POST", "/moorage/v1/clusters/{cluster}/start", "Start a stopped cluster", ACCEPTED).tagged(),
     route("POST", "/moorage/v1/clusters/{cluster}/stop", "Stop a cluster; its data stays", ACCEPTED).tagged(),
     route("POST", "/moorage/v1/clusters/{cluster}/restart", "Restart a cluster's engine", ACCEPTED).tagged(),
+    route("POST", "/moorage/v1/clusters/{cluster}/failover", "Let the standby take the primary's place at once", ACCEPTED).tagged(),
+    route(
+        "POST",
+        "/moorage/v1/clusters/{cluster}/switchover",
+        "Let primary and standby change places once transactions have ended",
+        ACCEPTED,
+    )
+    .takes(body!(write::switch_over, optional))
+    .tagged(),
     route("POST", "/moorage/v1/clusters/{cluster}/allow-list", "Change who may connect", ACCEPTED)
         .takes(body!(write::change_allow_list))
         .tagged(),

@@ -40,6 +40,8 @@ pub(crate) fn router(kit: &Kit) -> Router<Kit> {
         .route("/moorage/v1/clusters/{cluster}/start", post(start_cluster))
         .route("/moorage/v1/clusters/{cluster}/stop", post(stop_cluster))
         .route("/moorage/v1/clusters/{cluster}/restart", post(restart_cluster))
+        .route("/moorage/v1/clusters/{cluster}/failover", post(fail_over))
+        .route("/moorage/v1/clusters/{cluster}/switchover", post(switch_over))
         .route("/moorage/v1/clusters/{cluster}/allow-list", post(change_allow_list))
         .route("/moorage/v1/clusters/{cluster}/owner-password", put(set_owner_password))
         .route("/moorage/v1/clusters/{cluster}/logs", get(cluster_log))
@@ -268,6 +270,23 @@ async fn stop_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>
 
 async fn restart_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted) -> Answer {
     let done = kit.app.restart_cluster(&actor, &cluster).await?;
+    follow_up(&kit, &actor, &done).await
+}
+
+async fn fail_over(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted) -> Answer {
+    let done = kit.app.fail_over(&actor, &cluster).await?;
+    follow_up(&kit, &actor, &done).await
+}
+
+async fn switch_over(
+    State(kit): State<Kit>,
+    Extension(actor): Extension<Actor>,
+    Wanted(cluster): Wanted,
+    headers: HeaderMap,
+    content: Content,
+) -> Answer {
+    let how = write::switch_over(content.json_or_nothing(&headers)?)?;
+    let done = kit.app.switch_over(&actor, &cluster, how).await?;
     follow_up(&kit, &actor, &done).await
 }
 

@@ -6,7 +6,7 @@ use crate::kit::query::Query;
 use crate::kit::refusal::Refusal;
 use moorage_app::{
     ChangeUser, ClusterSort, CreateCluster, CreateCredential, CreateDatabase, CreateGroup, CreateInstance, CreateUser, CreateVolume,
-    ListClusters, ListOperations, MOST_ROWS, VersionChoice,
+    ListClusters, ListOperations, MOST_ROWS, SwitchOver, VersionChoice,
 };
 use moorage_domain::allow_list::{self, MOST_ENTRIES};
 use moorage_domain::cluster::{ACTIVE_STANDBY, Tag};
@@ -258,6 +258,20 @@ pub(crate) fn change_allow_list(body: &[u8]) -> Result<(Vec<String>, Vec<String>
         return Err(Problem::invalid("add", "There is nothing to add and nothing to remove.").into());
     }
     Ok((add, remove))
+}
+
+/// How long transactions are waited for if nothing else is said.
+const GRACE_SECONDS: u32 = 10;
+
+/// Reads the body of a switchover; none asks for the usual one.
+pub(crate) fn switch_over(body: &[u8]) -> Result<SwitchOver, Refusal> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(SwitchOver { grace_seconds: GRACE_SECONDS, force: false });
+    }
+    whole(body, |form, _| {
+        let grace_seconds = form.optional_number("grace_seconds", 1..=3600).unwrap_or(GRACE_SECONDS);
+        Some(SwitchOver { grace_seconds, force: form.optional_bool("force").unwrap_or(false) })
+    })
 }
 
 /// Reads the query of a cluster list.

@@ -120,9 +120,13 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::AddressTaken => (bad, "Dbaas.ValidationError.IpAddressNotAvailable"),
         P::AddressOutsideSubnet => (bad, "Dbaas.ValidationError.InvalidIpAddress"),
         P::NoFreeAddress => (bad, "Dbaas.ValidationError.NoAvailableIpAddress"),
-        P::WrongState | P::NoStandbyInSync | P::ClusterBusy | P::TermTooOld | P::OperationCancelled => {
-            (bad, "Dbaas.ValidationError.InvalidServiceState")
-        }
+        P::WrongState
+        | P::NoStandbyInSync
+        | P::TransactionsGoOn
+        | P::ClusterBusy
+        | P::TermTooOld
+        | P::OperationCancelled
+        | P::Superseded => (bad, "Dbaas.ValidationError.InvalidServiceState"),
         P::NotSupportedYet => (bad, "Dbaas.ValidationError.NotSupportedYet"),
         P::NotEnoughSpace => (bad, "Dbaas.ValidationError.NotEnoughSpace"),
         P::NotEnoughMemory => (bad, "Dbaas.ValidationError.NotEnoughMemory"),

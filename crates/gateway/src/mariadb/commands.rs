@@ -5,6 +5,7 @@
 //! operating system, changing the user to an administrator who logs in by that account would succeed.
 
 use super::packets::{CHARACTER_SET_FILENAME, is_reserved};
+use super::responses::Responses;
 use crate::connection::LoginRules;
 use crate::relay::Watch;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ const LONGEST_PAYLOAD: usize = 0xff_ffff;
 /// More than the longest name the server knows.
 const LONGEST_NAME: usize = 1024;
 
-/// Follows the packets of a client, without keeping them, and stops a change of user to a reserved account, or one in which the
+/// Follows the packets of a client and of its engine, without keeping them, and stops a change of user to a reserved account, or one in which the
 /// name may be spelt differently, before the engine has heard it to the end.
 #[derive(Debug)]
 pub struct CommandWatch {
@@ -27,6 +28,7 @@ pub struct CommandWatch {
     continued: bool,
     place: Place,
     name: Vec<u8>,
+    responses: Responses,
 }
 
 /// Where in a packet we are.
@@ -53,10 +55,10 @@ enum Place {
 }
 
 impl CommandWatch {
-    /// At the first packet after the login.
-    pub fn new(rules: Arc<LoginRules>, secret_has_length: bool) -> Self {
-        let (header, name) = ([0; 4], Vec::new());
-        Self { rules, secret_has_length, header, have: 0, left: 0, continued: false, place: Place::Command, name }
+    /// At the first packet after the login. A client may take an OK for the end of rows.
+    pub fn new(rules: Arc<LoginRules>, secret_has_length: bool, ends_with_ok: bool) -> Self {
+        let (header, name, responses) = ([0; 4], Vec::new(), Responses::new(ends_with_ok));
+        Self { rules, secret_has_length, header, have: 0, left: 0, continued: false, place: Place::Command, name, responses }
     }
 
     fn begin_packet(&mut self) {
@@ -118,8 +120,14 @@ impl Watch for CommandWatch {
             let end = self.left;
             self.left -= now.len();
             said = later;
-            if self.place == Place::Command && now[0] != CHANGE_USER {
-                self.place = Place::Rest;
+            if self.place == Place::Command {
+                // Later packets of an exchange are no commands.
+                if self.header[3] == 0 {
+                    self.responses.expect(now[0]);
+                }
+                if now[0] != CHANGE_USER {
+                    self.place = Place::Rest;
+                }
             }
             // In parts it would be read only after the last of them; no client has that much to say.
             if self.place == Place::Command && self.continued {
@@ -136,6 +144,14 @@ impl Watch for CommandWatch {
         }
         true
     }
+
+    fn heard(&mut self, answered: &[u8]) {
+        self.responses.hear(answered);
+    }
+
+    fn is_between_transactions(&self) -> bool {
+        self.have == 0 && self.left == 0 && self.responses.is_between_transactions()
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +167,7 @@ mod tests {
     fn admitted_with(secret_has_length: bool, bytes: &[u8], piece: usize) -> bool {
         let limit = std::time::Duration::from_secs(1);
         let rules = LoginRules { handshake: limit, login: limit, administrator: Some("keeper".to_owned()) };
-        let mut watch = CommandWatch::new(Arc::new(rules), secret_has_length);
+        let mut watch = CommandWatch::new(Arc::new(rules), secret_has_length, false);
         bytes.chunks(piece).all(|chunk| watch.admits(chunk))
     }
 

@@ -3,11 +3,12 @@
 mod commands;
 pub mod packets;
 mod proxy_header;
+mod responses;
 
 pub use commands::CommandWatch;
 
 use crate::client_stream::{ClientStream, close, say_and_close};
-use crate::connection::{LoggedIn, LoginError, LoginRules};
+use crate::connection::{LoggedIn, LoginError, LoginRules, SessionWatch};
 use crate::endpoint::Connection;
 use crate::engine_leg;
 use crate::engine_stream::EngineStream;
@@ -23,12 +24,12 @@ use tokio_rustls::TlsAcceptor;
 
 /// Lets a client log in at the primary, or tells it why not.
 pub async fn log_in(connection: &Connection, stream: TcpStream, rules: &Arc<LoginRules>) -> Result<LoggedIn, LoginError> {
-    let settings = connection.endpoint().settings();
     let mut client = ClientStream::Plain(stream);
     let mut engine = match connect(connection).await {
         Ok(engine) => engine,
         Err(refusal) => return refuse(client, &refusal, 0).await,
     };
+    let settings = connection.endpoint().settings();
     engine.write_all(&proxy_header(connection.client, settings.file.listen)).await?;
     let mut greeting = PacketReader::default().next(&mut engine).await?;
     let number = match packets::adjust_greeting(&mut greeting.payload, settings.tls.is_some())? {
@@ -51,8 +52,8 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, rules: &Arc<Logi
     }
     packets::without_gateway_matters(&mut packet.payload);
     engine.write_all(&packets::frame(packet.sequence.wrapping_sub(shift), &packet.payload)).await?;
-    let watch = CommandWatch::new(Arc::clone(rules), request.secret_has_length);
-    let mut logged_in = LoggedIn { client, engine, watch: Some(watch) };
+    let watch = SessionWatch::MariaDb(CommandWatch::new(Arc::clone(rules), request.secret_has_length, request.ends_with_ok));
+    let mut logged_in = LoggedIn { client, engine, watch };
     match authenticate(&mut logged_in, shift).await? {
         Authentication::Accepted => connection.logged_in(&request.user, Some(i64::from(number)), logged_in.client.is_tls()),
         Authentication::Refused => {
@@ -204,7 +205,7 @@ async fn read_some<R: AsyncRead + Unpin>(from: &mut R, into: &mut [u8]) -> io::R
 }
 
 async fn connect(connection: &Connection) -> Result<EngineStream, Refusal> {
-    let Some(leg) = connection.choose_leg() else {
+    let Some(leg) = connection.choose_leg().await else {
         return Err(unavailable("its cluster has no primary at the moment"));
     };
     engine_leg::connect(&leg).await.map_err(|error| {

@@ -12,6 +12,7 @@ const CLIENT_PROTOCOL_41: u32 = 1 << 9;
 const CLIENT_SSL: u32 = 1 << 11;
 const CLIENT_SECURE_CONNECTION: u32 = 1 << 15;
 const CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA: u32 = 1 << 21;
+const CLIENT_DEPRECATE_EOF: u32 = 1 << 24;
 /// Length of an SSLRequest: capabilities, packet size, character set, filler.
 const SSL_REQUEST_LENGTH: usize = 32;
 /// The character set `filename`, the only one in which plain ASCII can spell other ASCII (`@0072oot`).
@@ -97,6 +98,8 @@ pub struct LoginRequest {
     pub secret_has_length: bool,
     /// Whether a password (or a proof of one) came along.
     pub password: bool,
+    /// Whether the client takes an OK for the end of rows.
+    pub ends_with_ok: bool,
 }
 
 /// Reads a client's answer. Inside TLS an SSLRequest makes no sense any more and is malformed.
@@ -120,7 +123,8 @@ pub fn parse_answer(payload: &[u8], inside_tls: bool, administrator: Option<&str
     };
     let reserved = is_reserved(name, administrator) || payload[8] == CHARACTER_SET_FILENAME;
     let secret_has_length = capabilities & CLIENT_SECURE_CONNECTION != 0;
-    Ok(Answer::Login(LoginRequest { user, reserved, secret_has_length, password }))
+    let ends_with_ok = capabilities & CLIENT_DEPRECATE_EOF != 0;
+    Ok(Answer::Login(LoginRequest { user, reserved, secret_has_length, password, ends_with_ok }))
 }
 
 /// Whether the server would take this name for a reserved account or for its administrator's: it drops one pair of single
@@ -241,7 +245,13 @@ mod tests {
         let inside = parse_answer(&answer(LOGIN | CLIENT_SSL, 45, b"alice\0\0"), true, None);
         assert_eq!(
             inside,
-            Ok(Answer::Login(LoginRequest { user: "alice".into(), reserved: false, secret_has_length: true, password: false }))
+            Ok(Answer::Login(LoginRequest {
+                user: "alice".into(),
+                reserved: false,
+                secret_has_length: true,
+                password: false,
+                ends_with_ok: false,
+            }))
         );
         assert_eq!(parse_answer(&answer(CLIENT_SECURE_CONNECTION, 45, b"alice\0\0"), false, None), Err(Malformed::Answer));
     }

@@ -1,9 +1,12 @@
 //! PostgreSQL clients: from the first byte to "ready for query".
 
 pub mod messages;
+mod transactions;
+
+pub use transactions::TransactionWatch;
 
 use crate::client_stream::{ClientStream, say_and_close};
-use crate::connection::{LoggedIn, LoginError, LoginRules};
+use crate::connection::{LoggedIn, LoginError, LoginRules, SessionWatch};
 use crate::endpoint::{Connection, Endpoint};
 use crate::engine_leg;
 use crate::engine_stream::EngineStream;
@@ -46,7 +49,7 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, rules: &LoginRul
     engine.write_all(&message).await?;
     let backend = authenticate(&mut client, &mut engine).await?;
     connection.logged_in(&startup.user, backend.map(i64::from), client.is_tls());
-    Ok(LoggedIn { client, engine, watch: None })
+    Ok(LoggedIn { client, engine, watch: SessionWatch::PostgreSql(TransactionWatch::default()) })
 }
 
 /// Tells a client that cannot be admitted why, in its own protocol. A cancel request is passed on where only room is
@@ -156,7 +159,7 @@ async fn authenticate(client: &mut ClientStream, engine: &mut EngineStream) -> R
 }
 
 async fn connect(connection: &Connection) -> Result<EngineStream, Refusal> {
-    let Some(leg) = connection.choose_leg() else {
+    let Some(leg) = connection.choose_leg().await else {
         return Err(unavailable("its cluster has no primary at the moment"));
     };
     engine_leg::connect(&leg).await.map_err(|error| {
@@ -211,6 +214,12 @@ fn too_many() -> Refusal {
         message: "sorry, too many clients already: the connection limit of this database is reached".to_owned(),
         hint: Some("Close connections that are not needed, or use a connection pool."),
     }
+}
+
+/// What a client is told whose session ends because its cluster changes its primary.
+pub fn primary_changes() -> Vec<u8> {
+    let message = "terminating connection: the primary of this database changes".to_owned();
+    Refusal { code: "57P01", message, hint: Some("Connect again; no transaction was open.") }.to_bytes()
 }
 
 fn unavailable(why: &str) -> Refusal {

@@ -139,6 +139,7 @@ pub fn endpoint_file(engine: EngineName, listen: SocketAddr, socket: &Path) -> E
         most_connections: 100,
         term: 1,
         primary: Some(EngineLeg::Unix(socket.to_owned())),
+        hold: false,
     }
 }
 

@@ -1,0 +1,172 @@
+//! `cluster.switchover`: primary and standby change places while both are well. New connections wait, transactions end first.
+
+use crate::serving::{self, Lead};
+use crate::takeover::{self, Takeover};
+use crate::world::{World, host_failed, insist};
+use async_trait::async_trait;
+use moorage_domain::{Problem, ProblemCode, Timestamp};
+use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Who takes whose place.
+    #[serde(flatten)]
+    pub takeover: Takeover,
+    /// How long transactions may take to end, in seconds.
+    pub grace_seconds: u32,
+    /// Those that do not end in that time are cut, instead of the switchover being called off.
+    pub force: bool,
+}
+
+/// What was learnt on the way.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Since when new connections have been waiting.
+    #[serde(default)]
+    pub held_at: Option<Timestamp>,
+    /// When the former primary was started again, because the one who was to take over had ended before it could.
+    #[serde(default)]
+    pub returned_at: Option<Timestamp>,
+}
+
+steps! {
+    /// The steps in their order.
+    pub enum Step { Prepare, Hold, Drain, Decide, Fence, Promote, Return, Revive, Publish, Settle, CallOff }
+}
+
+/// The operation. Until the decision is committed it can be called off, and nobody has lost more than a moment.
+pub struct Switchover;
+
+/// How long one run of the draining step looks.
+const LOOK: Duration = Duration::from_millis(1_500);
+
+#[async_trait]
+impl Operation for Switchover {
+    const KIND: &'static str = "cluster.switchover";
+    type World = World;
+    type Request = Request;
+    type State = State;
+    type Step = Step;
+
+    fn first(&self) -> Step {
+        Step::Prepare
+    }
+    fn on_cancel(&self, at: Step) -> OnCancel<Step> {
+        match at {
+            Step::Prepare | Step::Hold | Step::Drain | Step::CallOff => OnCancel::CleanUpFrom(Step::CallOff),
+            _ => OnCancel::FinishFirst("the standby is already taking over"),
+        }
+    }
+    fn on_give_up(&self, at: Step) -> Option<Step> {
+        matches!(at, Step::Prepare | Step::Hold | Step::Drain | Step::Decide).then_some(Step::CallOff)
+    }
+    fn after(&self, step: Step) -> Option<Step> {
+        match step {
+            Step::Prepare => Some(Step::Hold),
+            Step::Hold => Some(Step::Drain),
+            Step::Drain => Some(Step::Decide),
+            Step::Decide => Some(Step::Fence),
+            Step::Fence => Some(Step::Promote),
+            Step::Return => Some(Step::Revive),
+            Step::Promote | Step::Revive => Some(Step::Publish),
+            Step::Publish => Some(Step::Settle),
+            Step::Settle | Step::CallOff => None,
+        }
+    }
+    fn patience(&self, step: Step) -> Option<Duration> {
+        matches!(step, Step::Prepare | Step::Hold | Step::Drain).then_some(Duration::from_secs(5))
+    }
+
+    async fn run(&self, step: Step, request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+        let done = match step {
+            Step::Prepare => return prepare(request, context).await,
+            Step::Hold => return hold(state, context).await,
+            Step::Drain => return drain(request, state, context).await,
+            Step::Decide => {
+                takeover::decide(&request.takeover, &request.reason, context).await?;
+                return Ok(Next::Go(Step::Fence));
+            }
+            Step::Fence => takeover::fence(&request.takeover, context).await.map(|()| Next::Go(Step::Promote)),
+            Step::Promote => takeover::promote(&request.takeover, context).await.map(|promoted| match promoted {
+                true => Next::Go(Step::Publish),
+                false => Next::Go(Step::Return),
+            }),
+            Step::Return => takeover::go_back(&request.takeover, context).await.map(|()| Next::Go(Step::Revive)),
+            Step::Revive => takeover::revive(&mut state.returned_at, context).await.map(|doing| match doing {
+                None => Next::Go(Step::Publish),
+                Some(doing) => Next::Wait(Step::Revive, Duration::from_millis(100), doing),
+            }),
+            Step::Publish => takeover::publish(context).await.map(|()| Next::Go(Step::Settle)),
+            Step::Settle => takeover::settle(context).await.map(|()| Next::Done),
+            Step::CallOff => call_off(context).await.map(|()| Next::Done),
+        };
+        done.map_err(|error| insist(error, context.attempt()))
+    }
+}
+
+/// Makes true: nothing is in the way, and the primary has little left to recover. Repeating looks again. Nobody notices it.
+async fn prepare(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    takeover::check(world, loaded.replication()?, &request.takeover).await?;
+    takeover::checkpoint(world, &loaded, loaded.instance()?).await?;
+    context.note(request.reason.clone());
+    Ok(Next::Go(Step::Hold))
+}
+
+/// Makes true: new connections wait at the gateway. Repeating changes nothing. Way back: calling it off.
+async fn hold(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    state.held_at.get_or_insert(context.now());
+    serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstanceAsLongAsItMust, None).await?;
+    Ok(Next::Go(Step::Drain))
+}
+
+/// Makes true: no session is left that the primary serves. Those between two transactions are ended, the others waited for. Repeating
+/// looks again.
+async fn drain(request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let since = *state.held_at.get_or_insert(context.now());
+    let grace = Duration::from_secs(request.grace_seconds.into());
+    let begun = tokio::time::Instant::now();
+    loop {
+        let world = context.world();
+        let loaded = world.load(context.cluster_id()).await?;
+        takeover::check(world, loaded.replication()?, &request.takeover).await?;
+        let left = world.host.drain_endpoint(&loaded.cluster.id).await.map_err(host_failed)?;
+        if left == 0 {
+            return Ok(Next::Go(Step::Decide));
+        }
+        let late = context.now().since(since) >= grace;
+        if late && request.force {
+            context.note(format!("{left} transactions did not end within {} s and are cut", request.grace_seconds));
+            return Ok(Next::Go(Step::Decide));
+        }
+        if late {
+            return Err(StepError::GiveUp(transactions_go_on(left, request.grace_seconds)));
+        }
+        if begun.elapsed() >= LOOK {
+            return Ok(Next::Wait(Step::Drain, Duration::from_millis(1), format!("Sessions in a transaction are waited for: {left}.")));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn transactions_go_on(left: u32, grace_seconds: u32) -> Problem {
+    let one = if left == 1 { "One transaction" } else { "Transactions" };
+    Problem::new(ProblemCode::TransactionsGoOn, format!("{one} did not end within {grace_seconds} s; the primary stays the primary."))
+        .detail(format!("Sessions in a transaction: {left}."))
+        .hint("Try again later, give them longer, or cut them off with `--force`.")
+}
+
+/// Makes true: connections are led to the primary again. Repeating changes nothing.
+async fn call_off(context: &mut Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await
+}

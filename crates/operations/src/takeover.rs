@@ -1,0 +1,189 @@
+//! One instance takes the place of another that writes: steps shared by operations that change the primary (decisions 10).
+
+use crate::manifest;
+use crate::serving::{self, Answer, Lead};
+use crate::world::{Loaded, World, engine_failed, host_failed};
+use moorage_domain::instance::{Instance, Observed, ProcessState};
+use moorage_domain::replication::{Promotable, Replication};
+use moorage_domain::{InstanceId, Problem, ProblemCode, Timestamp};
+use moorage_durable::{Context, StepError};
+use moorage_store::Write;
+use serde::{Deserialize, Serialize};
+
+/// Who takes whose place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// Whose place is taken.
+    pub from: InstanceId,
+    /// Who takes it, and in which life it was seen to have everything.
+    pub to: Promotable,
+}
+
+/// Makes true: a new term with another primary is recorded, and nobody may take its place yet. Who is to take over is looked at once
+/// more: it must still be recorded as promotable, in the life it lives. Repeating finds the term decided.
+pub(crate) async fn decide(takeover: &Takeover, reason: &str, context: &mut Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let replication = loaded.replication()?;
+    let (old, new) = (loaded.instance()?, loaded.standby()?);
+    check(world, replication, takeover).await?;
+    let words = format!("term {}: {} takes over from {}. {reason}", loaded.cluster.term + 1, new.name, old.name);
+    let writes = change_places(&loaded, replication, old, new, reason);
+    context.note(words);
+    writes.into_iter().for_each(|write| context.write(write));
+    Ok(())
+}
+
+/// Ends the operation where the record does not say (any more) that this one may take that one's place, in the life it lives.
+pub(crate) async fn check(world: &World, replication: &Replication, takeover: &Takeover) -> Result<(), StepError> {
+    let recorded = replication.promotable.as_ref() == Some(&takeover.to) && replication.primary == takeover.from;
+    if recorded && lives(world, &takeover.to).await? {
+        return Ok(());
+    }
+    Err(StepError::GiveUp(
+        Problem::new(ProblemCode::NoStandbyInSync, "Meanwhile nobody may take the primary's place any more.")
+            .detail(replication.reason.clone())
+            .hint("What is possible now is decided anew by itself."),
+    ))
+}
+
+/// A new term, in which the second writes, the first does not, and nobody may take the second's place yet.
+fn change_places(loaded: &Loaded, replication: &Replication, old: &Instance, new: &Instance, reason: &str) -> Vec<Write> {
+    let changed = Replication {
+        primary: new.id.clone(),
+        promotable: None,
+        rewind: Some(old.id.clone()),
+        reason: reason.to_owned(),
+        ..replication.clone()
+    };
+    vec![
+        Write::Term(loaded.cluster.id.clone(), loaded.cluster.term + 1),
+        Write::Replication(changed),
+        Write::Instance(with_role(old, "STANDBY")),
+        Write::Instance(with_role(new, "ACTIVE")),
+    ]
+}
+
+fn with_role(instance: &Instance, role: &str) -> Instance {
+    Instance { role: role.to_owned(), ..instance.clone() }
+}
+
+/// Makes true: the gateway leads nobody to the former primary (who comes new waits for the next one), and no process of it is left,
+/// whatever it was doing. Repeating finds it so.
+pub(crate) async fn fence(takeover: &Takeover, context: &mut Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let cluster = &loaded.cluster;
+    let closed = serving::ensure_endpoint(world, &loaded, &cluster.spec.allow_list, Lead::NowhereYet, None);
+    let ended = async { world.host.fence(&takeover.from, &cluster.id, cluster.term).await.map_err(host_failed) };
+    let (closed, ended) = tokio::join!(closed, ended);
+    closed?;
+    ended?;
+    if let Some(old) = &loaded.standby {
+        let observed = Observed { answering: false, published: false, silent_since: None, ..old.observed.clone() };
+        let write = Write::Observed(old.id.clone(), observed);
+        context.write(write);
+    }
+    Ok(())
+}
+
+/// Makes true: the one who takes over is writable. Everything it had received is applied first. Repeating finds it so. A later life of it
+/// may lack what was acknowledged: then it is false, and the former primary, which has everything, has to come back.
+pub(crate) async fn promote(takeover: &Takeover, context: &mut Context<World>) -> Result<bool, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    if !lives(world, &takeover.to).await? {
+        return Ok(false);
+    }
+    let promoted = promote_primary(world, &loaded).await;
+    // What was promoted may have been another life, or nobody.
+    if !lives(world, &takeover.to).await? {
+        return Ok(false);
+    }
+    match promoted {
+        Ok(()) => Ok(true),
+        // It lives and cannot: the other one has everything, too.
+        Err(StepError::GiveUp(problem)) => {
+            context.note(format!("it cannot take over: {}", problem.message));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) async fn lives(world: &World, promotable: &Promotable) -> Result<bool, StepError> {
+    let process = world.host.process(&promotable.instance).await.map_err(host_failed)?;
+    Ok(matches!(process, ProcessState::Running { incarnation, .. } if incarnation == promotable.incarnation))
+}
+
+/// Makes true: the former primary is the primary again, in a term of its own; no user has reached the other one. Repeating finds it so.
+pub(crate) async fn go_back(takeover: &Takeover, context: &mut Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let replication = loaded.replication()?;
+    if replication.primary == takeover.from {
+        return Ok(());
+    }
+    world.host.fence(&takeover.to.instance, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
+    let (failed, back) = (loaded.instance()?, loaded.standby()?);
+    let reason = format!("{} could not take over; {} has everything and is started again.", failed.name, back.name);
+    let writes = change_places(&loaded, replication, failed, back, &reason);
+    context.note(format!("term {}: {reason}", loaded.cluster.term + 1));
+    writes.into_iter().for_each(|write| context.write(write));
+    Ok(())
+}
+
+/// Makes true: the former primary runs and is writable again; until it is so, in words what it does. Repeating finds it so.
+pub(crate) async fn revive(returned_at: &mut Option<Timestamp>, context: &Context<World>) -> Result<Option<String>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let since = *returned_at.get_or_insert(context.now());
+    serving::ensure_instance_revived(world, &loaded, loaded.instance()?).await?;
+    match serving::answers(world, &loaded, since, context.now().since(since)).await? {
+        Answer::Yes(mut session) => {
+            session.promote().await.map_err(engine_failed)?;
+            Ok(None)
+        }
+        Answer::NotYet(doing) => Ok(Some(doing)),
+    }
+}
+
+async fn promote_primary(world: &World, loaded: &Loaded) -> Result<(), StepError> {
+    // The host is told the new term, and refuses where it has seen a later one.
+    serving::ensure_started(world, loaded).await?;
+    let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
+    let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+    session.promote().await.map_err(engine_failed)
+}
+
+/// Makes true: users reach the new primary. Repeating changes nothing.
+pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
+    let instance = loaded.instance()?;
+    let (id, observed) = (instance.id.clone(), serving::observed_running(world, instance).await);
+    // From which a lost store learns who wrote last.
+    manifest::keep_in_step(world, context.cluster_id()).await?;
+    context.write(Write::Observed(id, observed));
+    context.note(format!("users reach {} now; nothing that was acknowledged is lost", instance.name));
+    Ok(())
+}
+
+/// Makes true: what the new primary did first is on disk, also for whoever has to rewind it one day. It is only better so: a failure is
+/// noted. Repeating does it again.
+pub(crate) async fn settle(context: &mut Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    if let Err(error) = checkpoint(world, &loaded, loaded.instance()?).await {
+        tracing::warn!(cluster = %loaded.cluster.id, ?error, "a new primary could not be told to write to disk what it holds");
+    }
+    Ok(())
+}
+
+/// Has an instance write to disk what a recovery would have to do again.
+pub(crate) async fn checkpoint(world: &World, loaded: &Loaded, instance: &Instance) -> Result<(), StepError> {
+    let socket = serving::socket(world, &loaded.cluster, instance).await?;
+    let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+    session.checkpoint().await.map_err(engine_failed)
+}
