@@ -11,7 +11,9 @@ use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{OperationId, Problem, ProblemCode, SecretId, allow_list};
 use moorage_durable::Operation;
-use moorage_operations::{restart, set_allow_list, set_maintenance, start, stop, synchronize_parameters, synchronize_state, terminate};
+use moorage_operations::{
+    restart, rolling_restart, set_allow_list, set_maintenance, start, stop, synchronize_parameters, synchronize_state, terminate,
+};
 use moorage_store::{NewOperation, Operations, Submitted, UnitOfWork, Write};
 
 impl App {
@@ -26,8 +28,12 @@ impl App {
         self.change::<stop::Stop>(actor, cluster, &allowed, |_| Ok((stop::Request {}, Some(Wish::Stop)))).await
     }
 
-    /// Restarts a running cluster.
+    /// Restarts a running cluster; one whose standby is in sync instance by instance.
     pub async fn restart_cluster(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
+        if self.has_standby_in_sync(actor, cluster).await? {
+            let request = |_: &Cluster| Ok((rolling_restart::Request {}, None));
+            return self.change::<rolling_restart::RollingRestart>(actor, cluster, &[ServiceState::Running], request).await;
+        }
         let allowed = [ServiceState::Running, ServiceState::Error, ServiceState::Restarting];
         self.change::<restart::Restart>(actor, cluster, &allowed, |_| Ok((restart::Request {}, None))).await
     }

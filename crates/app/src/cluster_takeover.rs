@@ -35,6 +35,14 @@ impl App {
         self.change::<failover::Failover>(actor, cluster, &allowed, |_| Ok((request, None))).await
     }
 
+    /// Whether somebody could take the primary's place now.
+    pub(crate) async fn has_standby_in_sync(&self, actor: &Actor, wanted: &ClusterRef) -> Result<bool, Problem> {
+        let mut look = self.parts.store.look().await.map_err(problem::store)?;
+        let cluster = find(&mut look, actor, wanted).await?;
+        let replication = look.replication_of(&cluster.id).await.map_err(problem::store)?;
+        Ok(cluster.state == ServiceState::Running && replication.is_some_and(|replication| replication.promotable.is_some()))
+    }
+
     /// Who could take whose place now. The operation looks again.
     async fn takeover(&self, actor: &Actor, wanted: &ClusterRef, allowed: &[ServiceState]) -> Result<Takeover, Problem> {
         at_least(actor, Role::Operator)?;

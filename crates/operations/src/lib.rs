@@ -12,6 +12,7 @@ pub mod rejoin;
 pub mod renew_certificate;
 mod replication;
 pub mod restart;
+pub mod rolling_restart;
 pub mod serving;
 pub mod set_allow_list;
 pub mod set_maintenance;
@@ -31,7 +32,22 @@ pub mod world;
 pub use watcher_board::{WatcherBoard, WatcherStatus};
 pub use world::World;
 
-use moorage_durable::Registry;
+use moorage_durable::{Operation, Registry};
+
+/// Whether an operation of this kind may be ended where it is, because users wait for their database: what it changes is small, can be asked
+/// for again, and is refused by the host where it arrives late.
+pub fn gives_way(kind: &str) -> bool {
+    [
+        set_allow_list::SetAllowList::KIND,
+        set_maintenance::SetMaintenance::KIND,
+        set_owner_password::SetOwnerPassword::KIND,
+        set_public_address::SetPublicAddress::KIND,
+        synchronize_state::SynchronizeState::KIND,
+        synchronize_parameters::SynchronizeParameters::KIND,
+        renew_certificate::RenewCertificate::KIND,
+    ]
+    .contains(&kind)
+}
 
 /// Every operation there is.
 pub fn all() -> Registry<World> {
@@ -40,6 +56,7 @@ pub fn all() -> Registry<World> {
         .with(start::Start)
         .with(stop::Stop)
         .with(restart::Restart)
+        .with(rolling_restart::RollingRestart)
         .with(recover::Recover)
         .with(failover::Failover)
         .with(switchover::Switchover)

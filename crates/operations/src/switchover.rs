@@ -85,8 +85,17 @@ impl Operation for Switchover {
     async fn run(&self, step: Step, request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
         let done = match step {
             Step::Prepare => return prepare(request, context).await,
-            Step::Hold => return hold(state, context).await,
-            Step::Drain => return drain(request, state, context).await,
+            Step::Hold => {
+                hold(&mut state.held_at, context).await?;
+                return Ok(Next::Go(Step::Drain));
+            }
+            Step::Drain => {
+                let patience = Patience { seconds: request.grace_seconds, force: request.force };
+                return Ok(match drain(&request.takeover, patience, &mut state.held_at, context).await? {
+                    None => Next::Go(Step::Decide),
+                    Some(doing) => Next::Wait(Step::Drain, Duration::from_millis(1), doing),
+                });
+            }
             Step::Decide => {
                 takeover::decide(&request.takeover, &request.reason, context).await?;
                 return Ok(Next::Go(Step::Fence));
@@ -120,38 +129,51 @@ async fn prepare(request: &Request, context: &mut Context<World>) -> Result<Next
 }
 
 /// Makes true: new connections wait at the gateway. Repeating changes nothing. Way back: calling it off.
-async fn hold(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+pub(crate) async fn hold(held_at: &mut Option<Timestamp>, context: &Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    state.held_at.get_or_insert(context.now());
+    held_at.get_or_insert(context.now());
     serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstanceAsLongAsItMust, None).await?;
-    Ok(Next::Go(Step::Drain))
+    Ok(())
 }
 
-/// Makes true: no session is left that the primary serves. Those between two transactions are ended, the others waited for. Repeating
-/// looks again.
-async fn drain(request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-    let since = *state.held_at.get_or_insert(context.now());
-    let grace = Duration::from_secs(request.grace_seconds.into());
+/// How transactions are waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// How long.
+    pub(crate) seconds: u32,
+    /// Those that take longer are cut.
+    pub(crate) force: bool,
+}
+
+/// Makes true: no session is left that the primary serves. Those between two transactions are ended, the others waited for; in words how
+/// many, while there are any. Repeating looks again.
+pub(crate) async fn drain(
+    takeover: &Takeover,
+    patience: Patience,
+    held_at: &mut Option<Timestamp>,
+    context: &mut Context<World>,
+) -> Result<Option<String>, StepError> {
+    let since = *held_at.get_or_insert(context.now());
     let begun = tokio::time::Instant::now();
     loop {
         let world = context.world();
         let loaded = world.load(context.cluster_id()).await?;
-        takeover::check(world, loaded.replication()?, &request.takeover).await?;
+        takeover::check(world, loaded.replication()?, takeover).await?;
         let left = world.host.drain_endpoint(&loaded.cluster.id).await.map_err(host_failed)?;
         if left == 0 {
-            return Ok(Next::Go(Step::Decide));
+            return Ok(None);
         }
-        let late = context.now().since(since) >= grace;
-        if late && request.force {
-            context.note(format!("{left} transactions did not end within {} s and are cut", request.grace_seconds));
-            return Ok(Next::Go(Step::Decide));
+        let late = context.now().since(since) >= Duration::from_secs(patience.seconds.into());
+        if late && patience.force {
+            context.note(format!("sessions whose transactions did not end within {} s are cut: {left}", patience.seconds));
+            return Ok(None);
         }
         if late {
-            return Err(StepError::GiveUp(transactions_go_on(left, request.grace_seconds)));
+            return Err(StepError::GiveUp(transactions_go_on(left, patience.seconds)));
         }
         if begun.elapsed() >= LOOK {
-            return Ok(Next::Wait(Step::Drain, Duration::from_millis(1), format!("Sessions in a transaction are waited for: {left}.")));
+            return Ok(Some(format!("Sessions in a transaction are waited for: {left}.")));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -165,7 +187,7 @@ fn transactions_go_on(left: u32, grace_seconds: u32) -> Problem {
 }
 
 /// Makes true: connections are led to the primary again. Repeating changes nothing.
-async fn call_off(context: &mut Context<World>) -> Result<(), StepError> {
+pub(crate) async fn call_off(context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await

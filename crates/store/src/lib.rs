@@ -22,6 +22,7 @@ mod project;
 mod replication;
 mod secret;
 mod statement;
+mod submission;
 mod transfer;
 mod wakes;
 
@@ -47,6 +48,7 @@ pub use project::Projects;
 pub use replication::Replications;
 pub use secret::Secrets;
 pub use statement::all as all_statements;
+pub use submission::{NewOperation, Submitted};
 pub use transfer::{NOT_COPIED, StoredRow, StoredValue, TABLES, Transfer};
 pub use wakes::Wakes;
 

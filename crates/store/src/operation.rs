@@ -7,12 +7,10 @@
 use crate::cluster::unreadable;
 use crate::statement::statements;
 use crate::{Rows, StoreError, StoreResult, UnitOfWork, Write, failed};
-use moorage_domain::cluster::Cluster;
 use moorage_domain::decide::status::Holder;
 use moorage_domain::engine::EngineName;
 use moorage_domain::operation::{OperationEvent, OperationStatus, OperationView};
-use moorage_domain::{ClusterId, HostId, OperationId, Problem, ProblemCode, ProjectId, SecretId, Timestamp};
-use serde::Serialize;
+use moorage_domain::{ClusterId, HostId, OperationId, Problem, ProblemCode, ProjectId, Timestamp};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, Row};
@@ -45,8 +43,6 @@ macro_rules! select_view {
 }
 
 statements! {
-    INSERT = "INSERT INTO operation (id, kind, cluster_id, host_id, request, step, state, status, attempt, run_at, lease_until, lease_epoch, secret_ids,
-        requested_by, version_started, created_at) VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, 1, $8, 0, 0, $9, $10, $11, $8)";
     INSERT_EVENT = "INSERT INTO operation_event (operation_id, seq, at, step, kind, detail)
         SELECT CAST($1 AS TEXT), coalesce(max(seq), 0) + 1, CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT)
         FROM operation_event WHERE operation_id = $1";
@@ -92,45 +88,6 @@ statements! {
 
 /// The step of an operation that has not begun its first one.
 pub const NOT_BEGUN: &str = "not-begun";
-
-/// An operation to be submitted.
-#[derive(Debug)]
-pub struct NewOperation<'a, R> {
-    id: &'a OperationId,
-    kind: &'a str,
-    cluster: &'a ClusterId,
-    host: &'a HostId,
-    request: &'a R,
-    secrets: &'a [SecretId],
-    requested_by: &'a str,
-    now: Timestamp,
-}
-
-impl<'a, R: Serialize + Sync> NewOperation<'a, R> {
-    /// An operation of this kind on a cluster; it belongs to the cluster's host.
-    pub fn new(id: &'a OperationId, kind: &'a str, cluster: &'a Cluster, request: &'a R, requested_by: &'a str, now: Timestamp) -> Self {
-        let (cluster, host) = (&cluster.id, &cluster.host);
-        Self { id, kind, cluster, host, request, secrets: &[], requested_by, now }
-    }
-    /// Secrets that live as long as the operation: however it ends, they are erased in the transaction that ends it.
-    #[must_use]
-    pub fn with_secrets(mut self, secrets: &'a [SecretId]) -> Self {
-        self.secrets = secrets;
-        self
-    }
-}
-
-/// The answer to a submission that does not queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Submitted {
-    /// It holds the cluster's lock and is due.
-    Started,
-    /// Another operation holds the cluster; nothing was inserted.
-    Busy {
-        /// The one that does.
-        holder: Holder,
-    },
-}
 
 /// What an operator decided about the step an operation is at; the runner carries it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,56 +334,12 @@ impl UnitOfWork {
         query.fetch_optional(self.connection()).await.map_err(failed(doing))
     }
 
-    /// Submits an operation and takes the cluster's lock for it; refused while another holds it. The cluster's state is
-    /// projected.
-    pub async fn submit<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<Submitted> {
-        if let Some(holder) = self.holder(new.cluster).await? {
-            return Ok(Submitted::Busy { holder });
-        }
-        self.insert_operation(new, OperationStatus::Running).await?;
-        Ok(Submitted::Started)
-    }
-
-    /// Submits an operation; while another holds the cluster it waits for its turn. True when it started at once.
-    pub async fn submit_or_queue<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<bool> {
-        let free = self.holder(new.cluster).await?.is_none();
-        self.insert_operation(new, if free { OperationStatus::Running } else { OperationStatus::Queued }).await?;
-        Ok(free)
-    }
-
-    async fn insert_operation<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>, status: OperationStatus) -> StoreResult<()> {
-        let request = serde_json::to_string(new.request).map_err(|e| unreadable("request", e))?;
-        let secrets = serde_json::to_string(new.secrets).map_err(|e| unreadable("list of secrets", e))?;
-        sqlx::query(INSERT)
-            .bind(new.id.as_str())
-            .bind(new.kind)
-            .bind(new.cluster.as_str())
-            .bind(new.host.as_str())
-            .bind(request)
-            .bind(NOT_BEGUN)
-            .bind(status.as_str())
-            .bind(new.now.0)
-            .bind(secrets)
-            .bind(new.requested_by)
-            .bind(env!("CARGO_PKG_VERSION"))
-            .execute(self.connection())
-            .await
-            .map_err(failed("submitting an operation"))?;
-        if status == OperationStatus::Queued {
-            return self.event(new.id, NOT_BEGUN, "note", "Waits for the operation that holds the cluster.", new.now).await;
-        }
-        self.wake_others();
-        self.lock(new.cluster, new.id).await?;
-        self.event(new.id, NOT_BEGUN, "started", &format!("Asked for by {}.", new.requested_by), new.now).await?;
-        self.project_state(new.cluster).await
-    }
-
-    async fn lock(&mut self, cluster: &ClusterId, operation: &OperationId) -> StoreResult<()> {
+    pub(crate) async fn lock(&mut self, cluster: &ClusterId, operation: &OperationId) -> StoreResult<()> {
         let query = sqlx::query(LOCK).bind(cluster.as_str()).bind(operation.as_str());
         if self.done("locking a cluster", query).await? == 0 { Err(StoreError::Taken { what: "cluster_lock" }) } else { Ok(()) }
     }
 
-    async fn event(&mut self, id: &OperationId, step: &str, kind: &str, detail: &str, now: Timestamp) -> StoreResult<()> {
+    pub(crate) async fn event(&mut self, id: &OperationId, step: &str, kind: &str, detail: &str, now: Timestamp) -> StoreResult<()> {
         let query = sqlx::query(INSERT_EVENT).bind(id.as_str()).bind(now.0).bind(step).bind(kind).bind(detail);
         self.done("writing a timeline", query).await.map(|_| ())
     }
@@ -574,7 +487,7 @@ impl UnitOfWork {
         self.end(id, OperationStatus::NeedsOperator, OperationStatus::Failed, &problem, now).await
     }
 
-    async fn end(
+    pub(crate) async fn end(
         &mut self,
         id: &OperationId,
         from: OperationStatus,

@@ -22,6 +22,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::instance::STATEMENTS,
         crate::lease::STATEMENTS,
         crate::operation::STATEMENTS,
+        crate::submission::STATEMENTS,
         crate::parameter::STATEMENTS,
         crate::project::STATEMENTS,
         crate::replication::STATEMENTS,

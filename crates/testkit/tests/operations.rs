@@ -15,8 +15,8 @@ use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
 use moorage_operations::takeover::Takeover;
 use moorage_operations::{
-    World, failover, owner, provision, recover, rejoin, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password,
-    set_public_address, start, stop, switchover, synchronize_parameters, synchronize_state, terminate,
+    World, failover, owner, provision, recover, rejoin, renew_certificate, restart, rolling_restart, set_allow_list, set_maintenance,
+    set_owner_password, set_public_address, start, stop, switchover, synchronize_parameters, synchronize_state, terminate,
 };
 use moorage_secrets::{CertificateAuthority, MasterKey};
 use moorage_store::{
@@ -333,6 +333,8 @@ cases! {
         two: true, wish: Wish::Gone;
     failover_ Failover: failover::Failover => failover::Failover, failover_request(takeover(&[], None)), Some(ServiceState::Running),
         Some(ServiceState::Running), two: true, on: failover_on, beforehand: Machine::kill_primaries;
+    rolling_restart_ RollingRestart: rolling_restart::RollingRestart => rolling_restart::RollingRestart, rolling_restart::Request {},
+        Some(ServiceState::Running), Some(ServiceState::Running), two: true;
     switchover_ Switchover: switchover::Switchover => switchover::Switchover, switchover_request(takeover(&[], None)),
         Some(ServiceState::Running), Some(ServiceState::Running), two: true, on: switchover_on;
     rejoin_ Rejoin: rejoin::Rejoin => rejoin::Rejoin, rejoin::Request { reason: "it died".into(), hangs: false },

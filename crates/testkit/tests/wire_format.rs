@@ -8,7 +8,7 @@ use moorage_domain::{InstanceId, SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
 use moorage_operations::takeover::Takeover;
 use moorage_operations::{
-    failover, provision, recover, rejoin, renew_certificate, restart, set_allow_list, set_maintenance, set_owner_password,
+    failover, provision, recover, rejoin, renew_certificate, restart, rolling_restart, set_allow_list, set_maintenance, set_owner_password,
     set_public_address, standby, start, stop, switchover, synchronize_parameters, synchronize_state, terminate,
 };
 
@@ -39,6 +39,15 @@ fn operations_are_stored_as_older_builds_stored_them() {
         wire_format::<start::Start>(&start::Request {}, &engine_state),
         wire_format::<stop::Stop>(&stop::Request {}, &stop::State {}),
         wire_format::<restart::Restart>(&restart::Request {}, &engine_state),
+        wire_format::<rolling_restart::RollingRestart>(
+            &rolling_restart::Request {},
+            &rolling_restart::State {
+                standby: following.clone(),
+                takeover: Some(takeover.clone()),
+                held_at: Some(Timestamp(3)),
+                returned_at: Some(Timestamp(4)),
+            },
+        ),
         wire_format::<recover::Recover>(&recover::Request { reason: Some("it died".into()) }, &engine_state),
         wire_format::<failover::Failover>(
             &failover::Request { reason: "it died".into(), takeover: takeover.clone() },

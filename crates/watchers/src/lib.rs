@@ -17,7 +17,7 @@ mod volume_rooms;
 mod volume_sizes;
 
 use moorage_domain::cluster::Cluster;
-use moorage_domain::{OperationId, Timestamp};
+use moorage_domain::{OperationId, Problem, ProblemCode, Timestamp};
 use moorage_durable::{Clock, Operation, SteadyClock};
 use moorage_operations::{WatcherBoard, World};
 use moorage_store::{NewOperation, StoreError, Submitted};
@@ -55,9 +55,25 @@ impl Watch {
 
     /// Submits an operation of a cluster; none where another one holds it. Begins when the runner is woken.
     async fn submit<O: Operation>(&self, cluster: &Cluster, request: &O::Request) -> Result<Option<OperationId>, StoreError> {
+        self.submit_instead::<O>(cluster, request, None).await
+    }
+
+    /// The same, in the place of an operation that gives way.
+    async fn submit_instead<O: Operation>(
+        &self,
+        cluster: &Cluster,
+        request: &O::Request,
+        holder: Option<&OperationId>,
+    ) -> Result<Option<OperationId>, StoreError> {
         let id = OperationId::from_bits(uuid::Uuid::now_v7().as_u128());
         let new = NewOperation::new(&id, O::KIND, cluster, request, "moorage", now());
         let mut uow = self.world.store.begin().await?;
+        if let Some(holder) = holder {
+            let words = format!("The operation gave way to {}, for which users wait.", O::KIND);
+            let problem =
+                Problem::new(ProblemCode::Superseded, words).hint("Ask for it again once the cluster is RUNNING; repeating it is safe.");
+            uow.supersede(holder, &problem, now()).await?;
+        }
         let Submitted::Started = uow.submit(&new).await? else { return Ok(None) };
         uow.commit().await?;
         (self.wake)();

@@ -1,21 +1,22 @@
 //! Clusters of two instances: how both are seen, what that means, and the operation it calls for. The first thing a server looks at
 //! when it starts, and again whenever a process ends.
 
-use crate::Watch;
 use crate::attempts::Attempts;
+use crate::{Watch, now};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use moorage_domain::cluster::Wish;
 use moorage_domain::decide::failover::{Seen, Sight, Verdict, decide};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
-use moorage_domain::{ClusterId, InstanceId};
+use moorage_domain::{ClusterId, InstanceId, OperationId};
+use moorage_durable::Operation as _;
 use moorage_engine::EngineSession;
 use moorage_host::Change;
 use moorage_operations::takeover::Takeover;
 use moorage_operations::world::Loaded;
-use moorage_operations::{failover, recover, rejoin, serving};
-use moorage_store::{Replications, StoreError};
+use moorage_operations::{failover, gives_way, recover, rejoin, rolling_restart, serving, switchover};
+use moorage_store::{Operations as _, Replications, StoreError};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -137,7 +138,10 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     };
     let verdict = decide(&seen);
     // Whoever holds it looks for itself; only its steps change who is waited for, so that nothing comes between their looks and records.
-    if loaded.cluster.operation.is_some() {
+    let holder = loaded.cluster.operation.as_ref();
+    if let Some(holder) = holder
+        && !makes_room(watch, &loaded, holder, &verdict).await?
+    {
         return Ok(());
     }
     say(memory, id, &verdict);
@@ -150,20 +154,45 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
             let Some(to) = promotable.cloned() else { return Ok(()) };
             let takeover = Takeover { from: primary.id.clone(), to };
             let request = failover::Request { reason, takeover };
-            watch.submit::<failover::Failover>(&loaded.cluster, &request).await?;
+            watch.submit_instead::<failover::Failover>(&loaded.cluster, &request, holder).await?;
         }
         Verdict::Restart(reason) if seen.may_rejoin => {
             lock(memory).attempts.try_now(id);
-            watch.submit::<recover::Recover>(&loaded.cluster, &recover::Request { reason: Some(reason) }).await?;
+            let request = recover::Request { reason: Some(reason) };
+            watch.submit_instead::<recover::Recover>(&loaded.cluster, &request, holder).await?;
         }
         Verdict::Restart(_) => {}
         Verdict::Rejoin(reason) => {
             lock(memory).attempts.try_now(id);
             let hangs = matches!(seen.standby, Sight::Silent(_));
-            watch.submit::<rejoin::Rejoin>(&loaded.cluster, &rejoin::Request { reason, hangs }).await?;
+            watch.submit_instead::<rejoin::Rejoin>(&loaded.cluster, &rejoin::Request { reason, hangs }, holder).await?;
         }
     }
     Ok(())
+}
+
+/// Whether the operation that holds a cluster can be ended for what has to be done. A switchover is asked to call itself off.
+async fn makes_room(watch: &Watch, loaded: &Loaded, holder: &OperationId, verdict: &Verdict) -> Result<bool, StoreError> {
+    let commits_wait = loaded.replication.as_ref().is_some_and(|replication| replication.promotable.is_some());
+    match verdict {
+        Verdict::Nothing | Verdict::Wait(_) => return Ok(false),
+        // Nobody waits for a standby that is on its way back.
+        Verdict::Rejoin(_) if !commits_wait => return Ok(false),
+        Verdict::FailOver(_) | Verdict::Restart(_) | Verdict::Rejoin(_) => {}
+    }
+    let mut look = watch.world.store.look().await?;
+    let Some(row) = look.operation_row(holder).await? else { return Ok(false) };
+    drop(look);
+    if [switchover::Switchover::KIND, rolling_restart::RollingRestart::KIND].contains(&row.kind.as_str())
+        && row.outcome.is_none()
+        && row.cancel_requested_at.is_none()
+    {
+        let mut uow = watch.world.store.begin().await?;
+        uow.request_cancel(holder, now()).await?;
+        uow.commit().await?;
+        (watch.wake)();
+    }
+    Ok(gives_way(&row.kind))
 }
 
 /// Whether the primary's commits wait for the standby, as far as it says, and how long they have lacked an acknowledgement.

@@ -61,7 +61,7 @@ pub fn while_running(kind: &str) -> ServiceState {
         "cluster.provision" => ServiceState::Creating,
         "cluster.start" | "cluster.recover" => ServiceState::Starting,
         "cluster.stop" => ServiceState::Stopping,
-        "cluster.restart" | "cluster.failover" | "cluster.switchover" => ServiceState::Restarting,
+        "cluster.restart" | "cluster.rolling-restart" | "cluster.failover" | "cluster.switchover" => ServiceState::Restarting,
         "cluster.terminate" => ServiceState::Terminating,
         "cluster.synchronize-state" | "cluster.synchronize-parameters" => ServiceState::Synchronizing,
         _ => ServiceState::Editing,

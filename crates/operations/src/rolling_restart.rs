@@ -1,0 +1,208 @@
+//! `cluster.rolling-restart`: the standby is restarted first, then takes the primary's place, which follows it when it is back.
+
+use crate::standby::{self, Progress};
+use crate::switchover::{self, Patience};
+use crate::takeover::{self, Takeover};
+use crate::world::{World, engine_failed, host_failed, insist};
+use crate::{replication, serving};
+use async_trait::async_trait;
+use moorage_domain::{Problem, ProblemCode, Timestamp};
+use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
+use moorage_host::StopState;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {}
+
+/// What was learnt on the way.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// How far the standby is with coming back.
+    #[serde(default)]
+    pub standby: standby::State,
+    /// Who takes whose place, once the standby is in sync again.
+    #[serde(default)]
+    pub takeover: Option<Takeover>,
+    /// Since when new connections have been waiting.
+    #[serde(default)]
+    pub held_at: Option<Timestamp>,
+    /// When the former primary was started again, because the one who was to take over had ended before it could.
+    #[serde(default)]
+    pub returned_at: Option<Timestamp>,
+}
+
+steps! {
+    /// The steps in their order.
+    pub enum Step { Forget, Release, Stop, Prepare, Start, Synchronise, Hold, Drain, Decide, Fence, Promote, Return, Revive, Publish, Settle, CallOff }
+}
+
+/// The operation. Users notice the moment of a switchover.
+pub struct RollingRestart;
+
+/// A restart was asked for: transactions that take longer are cut, as by any restart.
+const PATIENCE: Patience = Patience { seconds: 10, force: true };
+const REASON: &str = "The cluster is restarted.";
+
+#[async_trait]
+impl Operation for RollingRestart {
+    const KIND: &'static str = "cluster.rolling-restart";
+    type World = World;
+    type Request = Request;
+    type State = State;
+    type Step = Step;
+
+    fn first(&self) -> Step {
+        Step::Forget
+    }
+    fn on_cancel(&self, at: Step) -> OnCancel<Step> {
+        match at {
+            Step::Hold | Step::Drain | Step::Decide | Step::CallOff => OnCancel::CleanUpFrom(Step::CallOff),
+            Step::Forget | Step::Release | Step::Stop | Step::Prepare | Step::Start | Step::Synchronise => {
+                OnCancel::FinishFirst("the standby is being restarted")
+            }
+            _ => OnCancel::FinishFirst("the standby is already taking over"),
+        }
+    }
+    fn on_give_up(&self, at: Step) -> Option<Step> {
+        matches!(at, Step::Hold | Step::Drain | Step::Decide).then_some(Step::CallOff)
+    }
+    fn after(&self, step: Step) -> Option<Step> {
+        match step {
+            Step::Forget => Some(Step::Release),
+            Step::Release => Some(Step::Stop),
+            Step::Stop => Some(Step::Prepare),
+            Step::Prepare => Some(Step::Start),
+            Step::Start => Some(Step::Synchronise),
+            Step::Synchronise => Some(Step::Hold),
+            Step::Hold => Some(Step::Drain),
+            Step::Drain => Some(Step::Decide),
+            Step::Decide => Some(Step::Fence),
+            Step::Fence => Some(Step::Promote),
+            Step::Return => Some(Step::Revive),
+            Step::Promote | Step::Revive => Some(Step::Publish),
+            Step::Publish => Some(Step::Settle),
+            Step::Settle | Step::CallOff => None,
+        }
+    }
+    fn patience(&self, step: Step) -> Option<Duration> {
+        matches!(step, Step::Release | Step::Synchronise | Step::Hold | Step::Drain).then_some(Duration::from_secs(5))
+    }
+
+    async fn run(&self, step: Step, _request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+        let done = match step {
+            Step::Forget => return forget(context).await,
+            Step::Release => return release(context).await,
+            Step::Stop => return stop(context).await,
+            Step::Prepare => {
+                return Ok(match standby::prepare(&mut state.standby, context).await? {
+                    Progress::Waits(doing) => Next::Wait(Step::Prepare, Duration::from_millis(100), doing.into()),
+                    _ => Next::Go(Step::Start),
+                });
+            }
+            Step::Start => {
+                return Ok(match standby::start(&mut state.standby, context).await? {
+                    Progress::Done => Next::Go(Step::Synchronise),
+                    Progress::Waits(doing) => Next::Wait(Step::Start, Duration::from_millis(50), doing.into()),
+                    Progress::DoesNotFit => make_anew(state),
+                });
+            }
+            Step::Synchronise => {
+                return Ok(match standby::synchronise(&mut state.standby, context).await? {
+                    Progress::Done => Next::Go(Step::Hold),
+                    Progress::Waits(doing) => Next::Wait(Step::Synchronise, Duration::from_millis(20), doing.into()),
+                    Progress::DoesNotFit => make_anew(state),
+                });
+            }
+            Step::Hold => return hold(state, context).await,
+            Step::Drain => {
+                let takeover = chosen(state)?;
+                return Ok(match switchover::drain(&takeover, PATIENCE, &mut state.held_at, context).await? {
+                    None => Next::Go(Step::Decide),
+                    Some(doing) => Next::Wait(Step::Drain, Duration::from_millis(1), doing),
+                });
+            }
+            Step::Decide => {
+                takeover::decide(&chosen(state)?, REASON, context).await?;
+                return Ok(Next::Go(Step::Fence));
+            }
+            Step::Fence => takeover::fence(&chosen(state)?, context).await.map(|()| Next::Go(Step::Promote)),
+            Step::Promote => takeover::promote(&chosen(state)?, context).await.map(|promoted| match promoted {
+                true => Next::Go(Step::Publish),
+                false => Next::Go(Step::Return),
+            }),
+            Step::Return => takeover::go_back(&chosen(state)?, context).await.map(|()| Next::Go(Step::Revive)),
+            Step::Revive => takeover::revive(&mut state.returned_at, context).await.map(|doing| match doing {
+                None => Next::Go(Step::Publish),
+                Some(doing) => Next::Wait(Step::Revive, Duration::from_millis(100), doing),
+            }),
+            Step::Publish => takeover::publish(context).await.map(|()| Next::Go(Step::Settle)),
+            Step::Settle => takeover::settle(context).await.map(|()| Next::Done),
+            Step::CallOff => switchover::call_off(context).await.map(|()| Next::Done),
+        };
+        done.map_err(|error| insist(error, context.attempt()))
+    }
+}
+
+fn make_anew(state: &mut State) -> Next<Step> {
+    standby::anew(&mut state.standby);
+    // Commits may have begun to wait for it.
+    Next::Go(Step::Release)
+}
+
+fn chosen(state: &State) -> Result<Takeover, StepError> {
+    state.takeover.clone().ok_or_else(|| {
+        StepError::NeedsOperator(
+            Problem::new(ProblemCode::OperationUnreadable, "It is not known who was to take over.").hint("Abandon it, and restart again."),
+        )
+    })
+}
+
+/// Makes true: the record says that nobody may be promoted. Repeating says the same.
+async fn forget(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+    let loaded = context.world().load(context.cluster_id()).await?;
+    if let Some(write) = replication::nobody_else(&loaded, &format!("{} is being restarted.", loaded.standby()?.name)) {
+        context.write(write);
+    }
+    Ok(Next::Go(Step::Release))
+}
+
+/// Makes true: no commit waits for the standby. Repeating finds none.
+async fn release(context: &Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
+    let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+    session.release_commits().await.map_err(engine_failed)?;
+    Ok(Next::Go(Step::Stop))
+}
+
+/// Makes true: no process of the standby is left, after a clean shutdown where it manages one. Repeating asks again.
+async fn stop(context: &Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let standby = loaded.standby()?;
+    let stopped = world.host.ensure_stopped(&standby.id, &loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
+    Ok(match stopped {
+        StopState::Stopped => Next::Go(Step::Prepare),
+        _ => Next::Wait(Step::Stop, Duration::from_millis(50), "The standby is shutting down.".into()),
+    })
+}
+
+/// Makes true: it is known who takes over, and new connections wait at the gateway. Repeating changes nothing. Way back: calling it off.
+async fn hold(state: &mut State, context: &Context<World>) -> Result<Next<Step>, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let replication = loaded.replication()?;
+    let Some(to) = replication.promotable.clone() else {
+        return Err(StepError::GiveUp(
+            Problem::new(ProblemCode::NoStandbyInSync, "The standby was lost again before it could take over.")
+                .hint("It is brought back by itself; then restart again."),
+        ));
+    };
+    state.takeover = Some(Takeover { from: replication.primary.clone(), to });
+    takeover::checkpoint(world, &loaded, loaded.instance()?).await?;
+    switchover::hold(&mut state.held_at, context).await?;
+    Ok(Next::Go(Step::Drain))
+}
