@@ -140,7 +140,10 @@ pub(crate) async fn instance_answers(
             // A reboot or `stop --all` came in between: the step that started it is behind us.
             ensure_instance_started(world, loaded, instance).await?;
         }
-        if let Some(exit) = hopeless(&process, since) {
+        // The end of its last life may become known only after this one was asked for.
+        if loaded.replication.is_some() && matches!(&process, ProcessState::GaveUp { last } if last.at < since) {
+            ensure_instance_revived(world, loaded, instance).await?;
+        } else if let Some(exit) = hopeless(&process, since) {
             let words = match engine.last_words(&exit.last_words) {
                 words if words.is_empty() => exit.last_words.clone(),
                 words => words,
