@@ -3,7 +3,7 @@
 use crate::authentication::at_least;
 use crate::clusters::find;
 use crate::command::{Accepted, ClusterRef, SwitchOver};
-use crate::{App, problem};
+use crate::{App, now, problem};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{Problem, ProblemCode};
@@ -31,7 +31,12 @@ impl App {
     pub async fn fail_over(&self, actor: &Actor, cluster: &ClusterRef) -> Result<Accepted, Problem> {
         let allowed = [ServiceState::Running, ServiceState::Error, ServiceState::Unknown];
         let takeover = self.takeover(actor, cluster, &allowed).await?;
-        let request = failover::Request { reason: format!("{} asked for it.", actor.user_name), takeover };
+        let request = failover::Request {
+            reason: format!("{} asked for it.", actor.user_name),
+            takeover,
+            struck_at: Some(now()),
+            last_position: None,
+        };
         self.change::<failover::Failover>(actor, cluster, &allowed, |_| Ok((request, None))).await
     }
 

@@ -29,7 +29,7 @@ pub use command::*;
 pub use credentials::CreateCredential;
 pub use engine_versions::engine_version_id;
 pub use idempotency::Keyed;
-pub use metrics::{ClusterFigures, Metrics};
+pub use metrics::{ClusterFigures, Metrics, PairFigures};
 pub use moorage_engine::Fact;
 pub use moorage_host::Abilities;
 pub use moorage_host::Traffic;

@@ -5,8 +5,12 @@ use moorage_domain::cluster::{Cluster, Wish};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::Actor;
 use moorage_domain::{Problem, ProblemCode};
+use moorage_durable::Operation;
 use moorage_host::Traffic;
-use moorage_store::{Clusters, Figures, Instances, Projects};
+use moorage_operations::failover::Failover;
+use moorage_operations::switchover::Switchover;
+use moorage_store::{Clusters, Figures, Instances, Projects, Replications};
+use std::time::Duration;
 
 /// One cluster in figures.
 #[derive(Clone, Debug)]
@@ -27,6 +31,23 @@ pub struct ClusterFigures {
     pub volume_full: bool,
     /// What its endpoint does; none where the gateway does not answer.
     pub traffic: Option<Traffic>,
+    /// Where there are two instances: which one writes, and whether the other may take its place.
+    pub pair: Option<PairFigures>,
+}
+
+/// A cluster of two instances in figures.
+#[derive(Clone, Debug)]
+pub struct PairFigures {
+    /// The names of the instances, the one that writes first.
+    pub instances: Vec<String>,
+    /// The other one has everything that was acknowledged.
+    pub standby_in_sync: bool,
+    /// How far the other one's queries are behind; none where that is not known.
+    pub lag: Option<Duration>,
+    /// Failovers and switchovers since its creation.
+    pub failovers: u64,
+    /// The latter.
+    pub switchovers: u64,
 }
 
 /// The installation in figures.
@@ -54,6 +75,22 @@ impl App {
         let instances = look.instances_of_host(self.parts.host.id()).await.map_err(problem::store)?;
         let clusters = look.clusters_of_host(self.parts.host.id()).await.map_err(problem::store)?;
         let operations = look.unfinished_operations().await.map_err(problem::store)?;
+        let takeovers = look.operations_succeeded(&[Failover::KIND, Switchover::KIND]).await.map_err(problem::store)?;
+        let replications = look.replications().await.map_err(problem::store)?;
+        let pair = |cluster: &Cluster| {
+            let replication = replications.iter().find(|replication| replication.cluster == cluster.id)?;
+            let mut instances: Vec<_> = instances.iter().filter(|instance| instance.cluster == cluster.id).collect();
+            instances.sort_by_key(|instance| instance.id != replication.primary);
+            let count =
+                |kind: &str| takeovers.iter().find(|(of, known, _)| *of == cluster.id && known == kind).map_or(0, |(.., count)| *count);
+            Some(PairFigures {
+                instances: instances.iter().map(|instance| instance.name.clone()).collect(),
+                standby_in_sync: replication.promotable.is_some(),
+                lag: self.parts.board.lag(&cluster.id),
+                failovers: count(Failover::KIND),
+                switchovers: count(Switchover::KIND),
+            })
+        };
         let figures = |cluster: Cluster| {
             let observed = || instances.iter().filter(|instance| instance.cluster == cluster.id).map(|instance| &instance.observed);
             ClusterFigures {
@@ -66,6 +103,7 @@ impl App {
                 restarts: observed().map(|observed| observed.restarts).sum(),
                 volume_used_bytes: observed().filter_map(|observed| observed.volume_used_bytes).reduce(|sum, bytes| sum + bytes),
                 volume_full: observed().any(|observed| observed.volume_full),
+                pair: pair(&cluster),
                 traffic: traffic.as_ref().ok().and_then(|traffic| traffic.get(&cluster.id).copied()),
                 cluster,
             }

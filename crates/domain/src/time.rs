@@ -22,6 +22,11 @@ impl Timestamp {
         jiff::Timestamp::from_second(self.0.div_euclid(1_000_000))
             .map_or_else(|_| String::from("1970-01-01T00:00:00Z"), |at| at.to_string())
     }
+    /// The same with milliseconds, as `2024-05-17T00:23:17.123Z`.
+    pub fn rfc3339_millis(self) -> String {
+        jiff::Timestamp::from_millisecond(self.0.div_euclid(1_000))
+            .map_or_else(|_| String::from("1970-01-01T00:00:00.000Z"), |at| format!("{at:.3}"))
+    }
 }
 
 #[cfg(test)]
@@ -31,5 +36,6 @@ mod tests {
     #[test]
     fn prints_rfc3339_in_whole_seconds() {
         assert_eq!(Timestamp(1_715_905_397_123_456).rfc3339(), "2024-05-17T00:23:17Z");
+        assert_eq!(Timestamp(1_715_905_397_003_456).rfc3339_millis(), "2024-05-17T00:23:17.003Z");
     }
 }

@@ -11,6 +11,7 @@ use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
 use moorage_engine::{Acknowledgement, EngineError, Position};
 use mysql_async::prelude::FromValue;
+use std::time::Duration;
 
 /// How long one call waits for what was received to be applied.
 const APPLY_SECONDS: u32 = 20;
@@ -99,6 +100,12 @@ pub async fn acknowledgement(session: &mut Session) -> Result<Acknowledgement, E
     let on = status(session, "Rpl_semi_sync_master_status").await?.as_deref() == Some("ON");
     let connected = status(session, "Rpl_semi_sync_master_clients").await?.and_then(|count| count.parse::<u32>().ok());
     Ok(Acknowledgement { required, given: required && on && connected.is_some_and(|count| count > 0) })
+}
+
+/// For how long what was applied has been behind what was received, in whole seconds.
+pub async fn lag(session: &mut Session) -> Result<Option<Duration>, EngineError> {
+    let row = session.first("SHOW SLAVE STATUS").await?;
+    Ok(row.and_then(|row| column::<u64>(&row, "Seconds_Behind_Master")).map(Duration::from_secs))
 }
 
 /// What is in the binary log by now.

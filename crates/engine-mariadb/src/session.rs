@@ -204,6 +204,9 @@ impl EngineSession for Session {
     async fn acknowledgement(&mut self, _standby: &InstanceId) -> Result<Acknowledgement, EngineError> {
         replication::acknowledgement(self).await
     }
+    async fn lag(&mut self) -> Result<Option<Duration>, EngineError> {
+        replication::lag(self).await
+    }
     async fn position(&mut self) -> Result<Position, EngineError> {
         replication::position(self).await
     }

@@ -135,6 +135,14 @@ pub async fn release_commits(session: &Session) -> Result<(), EngineError> {
     require(session, "").await
 }
 
+/// For how long what was applied has been behind what was received.
+pub async fn lag(session: &Session) -> Result<Option<Duration>, EngineError> {
+    let asked = "SELECT CASE WHEN pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() THEN 0 \
+                 ELSE greatest(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END";
+    let said = session.one(asked).await?.and_then(|seconds| seconds.parse::<f64>().ok());
+    Ok(said.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+}
+
 /// Writes everything that was changed to disk, and with it which history it belongs to.
 pub async fn checkpoint(session: &Session) -> Result<(), EngineError> {
     session.rows("CHECKPOINT").await.map(|_| ())

@@ -293,6 +293,9 @@ impl EngineSession for Session {
     async fn promote(&mut self) -> Result<(), EngineError> {
         replication::promote(self).await
     }
+    async fn lag(&mut self) -> Result<Option<Duration>, EngineError> {
+        replication::lag(self).await
+    }
     async fn checkpoint(&mut self) -> Result<(), EngineError> {
         replication::checkpoint(self).await
     }

@@ -10,6 +10,7 @@ use moorage_domain::parameter::Parameter;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub mod contract;
 
@@ -147,6 +148,8 @@ pub trait EngineSession: Send {
     async fn release_commits(&mut self) -> Result<(), EngineError>;
     /// On a primary: what it says of its peer.
     async fn acknowledgement(&mut self, standby: &InstanceId) -> Result<Acknowledgement, EngineError>;
+    /// On a standby: for how long what it has applied has been behind what it has received; none where it does not say.
+    async fn lag(&mut self) -> Result<Option<Duration>, EngineError>;
     /// On a primary: what it has written, by now.
     async fn position(&mut self) -> Result<Position, EngineError>;
     /// On a standby: makes sure it follows this peer, and acknowledges what it gets where the peer asks for that.

@@ -16,6 +16,12 @@ pub struct Request {
     /// Who takes whose place.
     #[serde(flatten)]
     pub takeover: Takeover,
+    /// When the primary ended, or was last heard of.
+    #[serde(default)]
+    pub struck_at: Option<Timestamp>,
+    /// What the primary had written when it was last asked, and when that was.
+    #[serde(default)]
+    pub last_position: Option<(String, Timestamp)>,
 }
 
 /// What was learnt on the way.
@@ -66,6 +72,10 @@ impl Operation for Failover {
         let done = match step {
             Step::Decide => {
                 takeover::decide(&request.takeover, &request.reason, context).await?;
+                if let Some((position, at)) = &request.last_position {
+                    let ago = context.now().since(*at).as_secs_f64();
+                    context.note(format!("the former primary had written up to {position} when it was last asked, {ago:.1} s before"));
+                }
                 return Ok(Next::Go(Step::Fence));
             }
             Step::Fence => takeover::fence(&request.takeover, context).await.map(|()| Next::Go(Step::Promote)),
@@ -78,7 +88,7 @@ impl Operation for Failover {
                 None => Next::Go(Step::Publish),
                 Some(doing) => Next::Wait(Step::Revive, Duration::from_millis(100), doing),
             }),
-            Step::Publish => takeover::publish(context).await.map(|()| Next::Go(Step::Settle)),
+            Step::Publish => takeover::publish(request.struck_at, context).await.map(|()| Next::Go(Step::Settle)),
             Step::Settle => takeover::settle(context).await.map(|()| Next::Done),
         };
         done.map_err(|error| insist(error, context.attempt()))

@@ -28,6 +28,9 @@ pub struct State {
     /// Since when new connections have been waiting.
     #[serde(default)]
     pub held_at: Option<Timestamp>,
+    /// When the last session of the former primary had ended.
+    #[serde(default)]
+    pub drained_at: Option<Timestamp>,
     /// When the former primary was started again, because the one who was to take over had ended before it could.
     #[serde(default)]
     pub returned_at: Option<Timestamp>,
@@ -119,7 +122,10 @@ impl Operation for RollingRestart {
             Step::Drain => {
                 let takeover = chosen(state)?;
                 return Ok(match switchover::drain(&takeover, PATIENCE, &mut state.held_at, context).await? {
-                    None => Next::Go(Step::Decide),
+                    None => {
+                        state.drained_at.get_or_insert(context.now());
+                        Next::Go(Step::Decide)
+                    }
                     Some(doing) => Next::Wait(Step::Drain, Duration::from_millis(1), doing),
                 });
             }
@@ -137,7 +143,7 @@ impl Operation for RollingRestart {
                 None => Next::Go(Step::Publish),
                 Some(doing) => Next::Wait(Step::Revive, Duration::from_millis(100), doing),
             }),
-            Step::Publish => takeover::publish(context).await.map(|()| Next::Go(Step::Settle)),
+            Step::Publish => takeover::publish(state.drained_at, context).await.map(|()| Next::Go(Step::Settle)),
             Step::Settle => takeover::settle(context).await.map(|()| Next::Done),
             Step::CallOff => switchover::call_off(context).await.map(|()| Next::Done),
         };

@@ -96,12 +96,16 @@ pub(crate) async fn promote(takeover: &Takeover, context: &mut Context<World>) -
         return Ok(false);
     }
     let promoted = promote_primary(world, &loaded).await;
+    let name = loaded.instance()?.name.clone();
     // What was promoted may have been another life, or nobody.
     if !lives(world, &takeover.to).await? {
         return Ok(false);
     }
     match promoted {
-        Ok(()) => Ok(true),
+        Ok(position) => {
+            context.note(format!("{name} writes, from position {position} on"));
+            Ok(true)
+        }
         // It lives and cannot: the other one has everything, too.
         Err(StepError::GiveUp(problem)) => {
             context.note(format!("it cannot take over: {}", problem.message));
@@ -148,16 +152,19 @@ pub(crate) async fn revive(returned_at: &mut Option<Timestamp>, context: &Contex
     }
 }
 
-async fn promote_primary(world: &World, loaded: &Loaded) -> Result<(), StepError> {
+/// Where the one that writes now goes on.
+async fn promote_primary(world: &World, loaded: &Loaded) -> Result<String, StepError> {
     // The host is told the new term, and refuses where it has seen a later one.
     serving::ensure_started(world, loaded).await?;
     let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
     let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
-    session.promote().await.map_err(engine_failed)
+    session.promote().await.map_err(engine_failed)?;
+    // It is the primary, whether it says where or not.
+    Ok(session.position().await.map_or_else(|_| "unknown".to_owned(), |position| position.0))
 }
 
 /// Makes true: users reach the new primary. Repeating changes nothing.
-pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepError> {
+pub(crate) async fn publish(struck_at: Option<Timestamp>, context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
@@ -166,7 +173,8 @@ pub(crate) async fn publish(context: &mut Context<World>) -> Result<(), StepErro
     // From which a lost store learns who wrote last.
     manifest::keep_in_step(world, context.cluster_id()).await?;
     context.write(Write::Observed(id, observed));
-    context.note(format!("users reach {} now; nothing that was acknowledged is lost", instance.name));
+    let gap = struck_at.map(|at| format!(", after a gap of {:.2} s", context.now().since(at).as_secs_f64())).unwrap_or_default();
+    context.note(format!("users reach {} now{gap}; nothing that was acknowledged is lost", instance.name));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What watchers last did: each writes here when it has looked, and whoever wants to know reads it.
 
-use moorage_domain::Timestamp;
+use moorage_domain::{ClusterId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub struct WatcherStatus {
 #[derive(Debug, Default)]
 pub struct WatcherBoard {
     seen: Mutex<BTreeMap<&'static str, WatcherStatus>>,
+    lags: Mutex<BTreeMap<ClusterId, Duration>>,
 }
 
 impl WatcherBoard {
@@ -37,6 +38,20 @@ impl WatcherBoard {
         let (runs, failures) = seen.get(name).map_or((0, 0), |before| (before.runs, before.failures));
         let failures = failures + u64::from(failure.is_some());
         seen.insert(name, WatcherStatus { name, period, began_at, took, failure, runs: runs + 1, failures });
+    }
+
+    /// Notes how far a cluster's standby is behind in what it has applied; none where that is not known any more.
+    pub fn note_lag(&self, cluster: &ClusterId, lag: Option<Duration>) {
+        let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        match lag {
+            Some(lag) => drop(lags.insert(cluster.clone(), lag)),
+            None => drop(lags.remove(cluster)),
+        }
+    }
+
+    /// How far a cluster's standby was behind when it was last asked.
+    pub fn lag(&self, cluster: &ClusterId) -> Option<Duration> {
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).get(cluster).copied()
     }
 
     /// What each last did, by name.

@@ -6,6 +6,7 @@ use crate::{Rows, StoreResult, UnitOfWork, failed};
 use moorage_domain::replication::Replication;
 use moorage_domain::{ClusterId, HostId, InstanceId};
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 statements! {
     UPSERT = "INSERT INTO replication (cluster_id, primary_id, promotable, rewind_id, reason, sealed_password)
@@ -13,9 +14,26 @@ statements! {
         ON CONFLICT (cluster_id) DO UPDATE SET primary_id = excluded.primary_id, promotable = excluded.promotable,
         rewind_id = excluded.rewind_id, reason = excluded.reason, sealed_password = excluded.sealed_password";
     GET = "SELECT cluster_id, primary_id, promotable, rewind_id, reason, sealed_password FROM replication WHERE cluster_id = $1";
+    ALL = "SELECT cluster_id, primary_id, promotable, rewind_id, reason, sealed_password FROM replication";
     RUNNING_OF_HOST = "SELECT r.cluster_id FROM replication r JOIN cluster c ON c.id = r.cluster_id
         WHERE c.host_id = $1 AND c.gone_at IS NULL AND c.wish = 'run' ORDER BY r.cluster_id";
     REMOVE = "DELETE FROM replication WHERE cluster_id = $1";
+}
+
+fn read(row: &AnyRow) -> StoreResult<Replication> {
+    let promotable: Option<String> = row.get("promotable");
+    Ok(Replication {
+        cluster: ClusterId::parse(row.get("cluster_id")).map_err(|e| unreadable("replication", e))?,
+        primary: InstanceId::parse(row.get("primary_id")).map_err(|e| unreadable("replication", e))?,
+        promotable: promotable.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| unreadable("replication", e))?,
+        rewind: row
+            .get::<Option<String>, _>("rewind_id")
+            .map(|id| InstanceId::parse(&id))
+            .transpose()
+            .map_err(|e| unreadable("replication", e))?,
+        reason: row.get("reason"),
+        sealed_password: row.get("sealed_password"),
+    })
 }
 
 /// Queries about replication.
@@ -25,19 +43,12 @@ pub trait Replications: Rows {
     async fn replication_of(&mut self, cluster: &ClusterId) -> StoreResult<Option<Replication>> {
         let query = sqlx::query(GET).bind(cluster.as_str());
         let Some(row) = query.fetch_optional(self.connection()).await.map_err(failed("reading a replication"))? else { return Ok(None) };
-        let promotable: Option<String> = row.get("promotable");
-        Ok(Some(Replication {
-            cluster: ClusterId::parse(row.get("cluster_id")).map_err(|e| unreadable("replication", e))?,
-            primary: InstanceId::parse(row.get("primary_id")).map_err(|e| unreadable("replication", e))?,
-            promotable: promotable.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| unreadable("replication", e))?,
-            rewind: row
-                .get::<Option<String>, _>("rewind_id")
-                .map(|id| InstanceId::parse(&id))
-                .transpose()
-                .map_err(|e| unreadable("replication", e))?,
-            reason: row.get("reason"),
-            sealed_password: row.get("sealed_password"),
-        }))
+        read(&row).map(Some)
+    }
+    /// All of them.
+    async fn replications(&mut self) -> StoreResult<Vec<Replication>> {
+        let rows = sqlx::query(ALL).fetch_all(self.connection()).await.map_err(failed("reading replications"))?;
+        rows.iter().map(read).collect()
     }
     /// The clusters of several instances on a host that are meant to run.
     async fn replicated_on(&mut self, host: &HostId) -> StoreResult<Vec<ClusterId>> {

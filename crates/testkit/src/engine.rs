@@ -319,6 +319,9 @@ impl EngineSession for FakeSession {
     async fn require_acknowledgement(&mut self, _standby: &InstanceId) -> Result<(), EngineError> {
         self.on_volume("require_acknowledgement", |volume| volume.requires = true)
     }
+    async fn lag(&mut self) -> Result<Option<Duration>, EngineError> {
+        self.on_volume("lag", |_| Some(Duration::ZERO))
+    }
     async fn release_commits(&mut self) -> Result<(), EngineError> {
         self.on_volume("release_commits", |volume| volume.requires = false)
     }

@@ -360,7 +360,7 @@ fn takeover(instances: &[Instance], to: Option<Promotable>) -> Takeover {
 }
 
 fn failover_request(takeover: Takeover) -> failover::Request {
-    failover::Request { reason: "The primary was killed by signal 9.".into(), takeover }
+    failover::Request { reason: "The primary was killed by signal 9.".into(), takeover, struck_at: None, last_position: None }
 }
 
 fn failover_on(instances: &[Instance], replication: &Replication) -> failover::Request {

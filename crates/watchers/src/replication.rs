@@ -9,7 +9,7 @@ use moorage_domain::cluster::Wish;
 use moorage_domain::decide::failover::{Seen, Sight, Verdict, decide};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
-use moorage_domain::{ClusterId, InstanceId, OperationId};
+use moorage_domain::{ClusterId, InstanceId, OperationId, Timestamp};
 use moorage_durable::Operation as _;
 use moorage_engine::EngineSession;
 use moorage_host::Change;
@@ -39,6 +39,8 @@ struct Memory {
     /// Since when a primary's commits have waited for somebody who acknowledges nothing.
     unacknowledged_since: HashMap<ClusterId, Instant>,
     attempts: Attempts,
+    /// What each primary had written when it was last asked.
+    positions: HashMap<ClusterId, (String, Timestamp)>,
     /// What was last said about a cluster, so that it is said once.
     said: HashMap<ClusterId, String>,
     looked: Option<Instant>,
@@ -47,7 +49,14 @@ struct Memory {
 impl Default for Memory {
     fn default() -> Self {
         let attempts = Attempts::resting(WAITS.0, WAITS.1);
-        Self { silent_since: HashMap::new(), unacknowledged_since: HashMap::new(), attempts, said: HashMap::new(), looked: None }
+        Self {
+            silent_since: HashMap::new(),
+            unacknowledged_since: HashMap::new(),
+            attempts,
+            positions: HashMap::new(),
+            said: HashMap::new(),
+            looked: None,
+        }
     }
 }
 
@@ -100,7 +109,11 @@ async fn on_nudges(watch: &Watch, memory: &Mutex<Memory>) {
 /// Looks at every cluster of two on this host; whether there are any.
 async fn look(watch: &Watch, memory: &Mutex<Memory>, probe: bool) -> Result<bool, StoreError> {
     let clusters = watch.world.store.look().await?.replicated_on(watch.world.host.id()).await?;
-    lock(memory).said.retain(|id, _| clusters.contains(id));
+    {
+        let mut memory = lock(memory);
+        memory.said.retain(|id, _| clusters.contains(id));
+        memory.positions.retain(|id, _| clusters.contains(id));
+    }
     let mut looks: FuturesUnordered<_> = clusters.iter().map(|cluster| look_at(watch, memory, cluster, probe)).collect();
     while let Some(looked) = looks.next().await {
         looked?;
@@ -121,6 +134,11 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     let (first, second) = tokio::join!(see(watch, memory, &loaded, primary, probe), see(watch, memory, &loaded, standby, probe));
     let (Some((first, _)), Some((second, life))) = (first, second) else { return Ok(()) };
     let both_answer = first == Sight::Answers && second == Sight::Answers;
+    if probe {
+        let asked = async { session(watch, &loaded, standby).await?.lag().await.ok().flatten() };
+        let lag = if both_answer { tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() } else { None };
+        watch.board.note_lag(id, lag);
+    }
     let (waited_for, unacknowledged) = match probe && both_answer {
         true => listen(watch, memory, &loaded, primary, standby).await,
         false => (true, None),
@@ -153,7 +171,8 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         Verdict::FailOver(reason) => {
             let Some(to) = promotable.cloned() else { return Ok(()) };
             let takeover = Takeover { from: primary.id.clone(), to };
-            let request = failover::Request { reason, takeover };
+            let last_position = lock(memory).positions.remove(id);
+            let request = failover::Request { reason, takeover, struck_at: struck_at(watch, primary, &seen.primary).await, last_position };
             watch.submit_instead::<failover::Failover>(&loaded.cluster, &request, holder).await?;
         }
         Verdict::Restart(reason) if seen.may_rejoin => {
@@ -169,6 +188,15 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         }
     }
     Ok(())
+}
+
+/// When a primary ended, or was last heard of.
+async fn struck_at(watch: &Watch, primary: &Instance, seen: &Sight) -> Option<Timestamp> {
+    match (seen, watch.world.host.process(&primary.id).await) {
+        (Sight::Silent(silence), _) => Some(Timestamp(now().0 - i64::try_from(silence.as_micros()).unwrap_or_default())),
+        (_, Ok(ProcessState::GaveUp { last } | ProcessState::BackingOff { last, .. })) => Some(last.at),
+        _ => None,
+    }
 }
 
 /// Whether the operation that holds a cluster can be ended for what has to be done. A switchover is asked to call itself off.
@@ -203,8 +231,15 @@ async fn listen(
     primary: &Instance,
     standby: &Instance,
 ) -> (bool, Option<Duration>) {
-    let asked = async { session(watch, loaded, primary).await?.acknowledgement(&standby.id).await.ok() };
-    let Some(said) = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() else { return (true, None) };
+    let asked = async {
+        let mut session = session(watch, loaded, primary).await?;
+        let said = session.acknowledgement(&standby.id).await.ok()?;
+        Some((said, session.position().await.ok()))
+    };
+    let Some((said, position)) = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() else { return (true, None) };
+    if let Some(position) = position {
+        lock(memory).positions.insert(loaded.cluster.id.clone(), (position.0, now()));
+    }
     let since = &mut lock(memory).unacknowledged_since;
     if said.required && !said.given {
         return (true, Some(since.entry(loaded.cluster.id.clone()).or_insert_with(Instant::now).elapsed()));

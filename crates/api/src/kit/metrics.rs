@@ -31,6 +31,13 @@ struct InState {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InRole {
+    cluster: String,
+    instance: String,
+    role: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WithStatus {
     status: String,
 }
@@ -81,6 +88,13 @@ fn render(metrics: &Metrics, process: Option<(i64, f64)>) -> String {
     let full = Family::<OfCluster, Gauge>::default();
     let connections = Family::<OfCluster, Gauge>::default();
     let refused = Family::<OfCluster, Counter>::default();
+    let held = Family::<OfCluster, Gauge>::default();
+    let term = Family::<OfCluster, Gauge>::default();
+    let role = Family::<InRole, Gauge>::default();
+    let in_sync = Family::<OfCluster, Gauge>::default();
+    let lag = Family::<OfCluster, Gauge<f64, AtomicU64>>::default();
+    let failovers = Family::<OfCluster, Counter>::default();
+    let switchovers = Family::<OfCluster, Counter>::default();
     for figures in &metrics.clusters {
         let row = &figures.cluster;
         let labels = OfCluster {
@@ -102,7 +116,19 @@ fn render(metrics: &Metrics, process: Option<(i64, f64)>) -> String {
         if let Some(traffic) = figures.traffic {
             connections.get_or_create(&labels).set(traffic.connections.into());
             refused.get_or_create(&labels).inc_by(traffic.refused);
+            held.get_or_create(&labels).set(traffic.held.into());
         }
+        term.get_or_create(&labels).set(i64::try_from(row.term).unwrap_or(i64::MAX));
+        let Some(pair) = &figures.pair else { continue };
+        for (instance, known) in pair.instances.iter().zip(["primary", "standby"]) {
+            role.get_or_create(&InRole { cluster: row.id.to_string(), instance: instance.clone(), role: known }).set(1);
+        }
+        in_sync.get_or_create(&labels).set(pair.standby_in_sync.into());
+        if let Some(behind) = pair.lag {
+            lag.get_or_create(&labels).set(behind.as_secs_f64());
+        }
+        failovers.get_or_create(&labels).inc_by(pair.failovers);
+        switchovers.get_or_create(&labels).inc_by(pair.switchovers);
     }
     registry.register("cluster_up", "Whether the cluster is RUNNING", up);
     registry.register("cluster_wanted", "Whether the cluster is meant to serve", wanted);
@@ -113,6 +139,13 @@ fn render(metrics: &Metrics, process: Option<(i64, f64)>) -> String {
     registry.register("cluster_volume_full", "Whether its volume has reached its ceiling", full);
     registry.register("cluster_connections", "Open connections of users", connections);
     registry.register("cluster_refused_connections", "Connections refused because of the allow-list", refused);
+    registry.register("cluster_held_connections", "Connections that wait for another primary", held);
+    registry.register("cluster_term", "Grows with each failover and each switchover", term);
+    registry.register("instance_role", "Which of a cluster's instances writes", role);
+    registry.register("cluster_standby_in_sync", "Whether the standby has everything that was acknowledged", in_sync);
+    registry.register_with_unit("cluster_standby_lag", "How far what the standby has applied is behind", Unit::Seconds, lag);
+    registry.register("cluster_failovers", "How often the standby took over at once", failovers);
+    registry.register("cluster_switchovers", "How often primary and standby changed places as planned", switchovers);
     let operations = Family::<WithStatus, Gauge>::default();
     // Zero is a figure too: an alert on operations that need an operator has something to compare with.
     for status in ["queued", "running", "cleaning-up", "needs-operator"] {

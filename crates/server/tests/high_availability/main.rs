@@ -70,24 +70,33 @@ fn nothing_acknowledged_is_lost(engine: &str) {
         }
         let enough = writers.count() + ENOUGH;
         installation.until(Duration::from_secs(60), "enough is written", |_| (writers.count() >= enough).then_some(()));
+        in_sync(&installation, &cluster);
         let struck = Instant::now();
         blow.strike(&mut installation, &cluster, &writers);
         if blow.moves() {
-            installation.until(Duration::from_secs(60), "another is the primary", |this| {
-                (instance(&shown(this, &cluster), "ACTIVE") != instance(&before, "ACTIVE")).then_some(())
-            });
+            let moved = || instance(&shown(&installation, &cluster), "ACTIVE") != instance(&before, "ACTIVE");
+            let until = Instant::now() + Duration::from_secs(60);
+            while !moved() {
+                assert!(Instant::now() < until, "{engine}: {blow:?}: no other primary\n{}", story(&installation, &cluster));
+                std::thread::sleep(Duration::from_millis(20));
+            }
         } else {
             std::thread::sleep(Duration::from_secs(1));
         }
         let after = in_sync(&installation, &cluster);
-        assert_eq!(instance(&after, "ACTIVE") != instance(&before, "ACTIVE"), blow.moves(), "{blow:?}: {after}");
+        let moved = instance(&after, "ACTIVE") != instance(&before, "ACTIVE");
+        assert_eq!(moved, blow.moves(), "{engine}: {blow:?}: {after}\n{}", story(&installation, &cluster));
         let enough = writers.count() + 1;
         installation.until(Duration::from_secs(60), "it is written on", |_| (writers.count() >= enough).then_some(()));
         if blow.is_planned() {
             assert_eq!(writers.failed(struck), Vec::<&str>::new(), "{engine}: {blow:?}");
         }
-        eprintln!("{engine}: {blow:?}: longest pause {:?}", writers.longest_pause(struck));
-        pauses.entry(blow).or_default().push(writers.longest_pause(struck));
+        let pause = writers.longest_pause(struck);
+        eprintln!("{engine}: {blow:?}: longest pause {pause:?}");
+        if pause > Duration::from_secs(5) {
+            eprintln!("{}", story(&installation, &cluster));
+        }
+        pauses.entry(blow).or_default().push(pause);
     }
     let (accepted, overlaps) = prober.end();
     let (rows, long) = writers.end();
@@ -111,6 +120,13 @@ fn nothing_acknowledged_is_lost(engine: &str) {
     assert!(accepted.iter().all(|count| *count > 0) && overlaps == 0, "two accepted writes at once");
     a_failover_is_explained(&installation, &cluster);
     the_rest_of_its_life(&installation, &cluster, found.len());
+}
+
+/// What was done of late, and why.
+fn story(installation: &Installation, cluster: &Cluster) -> String {
+    let list = installation.native("GET", &format!("/moorage/v1/operations?cluster={}&limit=4", cluster.id), None).1;
+    let ids = list["items"].as_array().into_iter().flatten().filter_map(|operation| operation["id"].as_str());
+    ids.map(|id| format!("{:#}\n", installation.native("GET", &format!("/moorage/v1/operations/{id}"), None).1)).collect()
 }
 
 fn numbers(cluster: &Cluster, query: &str) -> BTreeSet<(u32, u32)> {

@@ -228,7 +228,7 @@ fn problem_part(problem: &Problem) -> ProblemPart {
 /// An operation with its timeline.
 pub(crate) fn operation(view: &OperationView) -> Operation {
     let event = |event: &OperationEvent| Event {
-        at: event.at.rfc3339(),
+        at: event.at.rfc3339_millis(),
         step: event.step.clone(),
         kind: event.kind.clone(),
         detail: event.detail.clone(),
@@ -585,7 +585,7 @@ mod tests {
                 "status": "failed", "step": "start", "attempt": 3, "waiting_for": null,
                 "problem": {"code": "engine-start-failed", "message": "It did not start.", "detail": "Its words."},
                 "requested_by": "ann", "created_at": "1970-01-01T00:00:00Z", "finished_at": "1970-01-01T00:00:01Z",
-                "events": [{"at": "1970-01-01T00:00:00Z", "step": "start", "kind": "retrying", "detail": "x"}],
+                "events": [{"at": "1970-01-01T00:00:00.000Z", "step": "start", "kind": "retrying", "detail": "x"}],
             })
         );
     }
