@@ -110,6 +110,8 @@ async fn release(context: &mut Context<World>) -> Result<Next<Step>, StepError> 
     if synchrony::leave(known) == synchrony::Next::Forget {
         return Ok(Next::Go(Step::Forget));
     }
+    // Who has ended waits for nobody, and is about to be started again.
+    standby::check_process(world, loaded.instance()?).await?;
     let engine = world.engine(loaded.cluster.engine)?;
     let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
     let mut session = engine.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;

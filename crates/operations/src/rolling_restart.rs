@@ -178,6 +178,7 @@ async fn forget(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
 async fn release(context: &Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
+    standby::check_process(world, loaded.instance()?).await?;
     let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
     let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
     session.release_commits().await.map_err(engine_failed)?;

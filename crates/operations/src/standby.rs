@@ -4,7 +4,7 @@ use crate::replication::{self, Joined};
 use crate::serving::{self, Answer};
 use crate::world::{Loaded, World, host_failed};
 use moorage_domain::decide::health::Probe;
-use moorage_domain::instance::ProcessState;
+use moorage_domain::instance::{Instance, ProcessState};
 use moorage_domain::layout::JobStep;
 use moorage_domain::replication::Replication;
 use moorage_domain::{Problem, ProblemCode, Timestamp};
@@ -181,15 +181,20 @@ pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>)
 /// Ends the operation when the primary has ended or does not answer: nobody else looks at the cluster while this one holds it.
 async fn check_primary(world: &World, loaded: &Loaded) -> Result<(), StepError> {
     let primary = loaded.instance()?;
-    let process = world.host.process(&primary.id).await.map_err(host_failed)?;
-    if !matches!(process, ProcessState::Running { .. }) {
-        return Err(lost("The primary has ended meanwhile."));
-    }
+    check_process(world, primary).await?;
     let socket = serving::socket(world, &loaded.cluster, primary).await?;
     let engine = world.engine(loaded.cluster.engine)?;
     match engine.probe(&socket, &world.host.administrator(), PRIMARY_ANSWERS_WITHIN).await {
         Probe::Silent => Err(lost("The primary does not answer.")),
         Probe::Answered | Probe::Busy => Ok(()),
+    }
+}
+
+/// Ends the operation when the primary's process has ended.
+pub(crate) async fn check_process(world: &World, primary: &Instance) -> Result<(), StepError> {
+    match world.host.process(&primary.id).await.map_err(host_failed)? {
+        ProcessState::Running { .. } => Ok(()),
+        _ => Err(lost("The primary has ended meanwhile.")),
     }
 }
 

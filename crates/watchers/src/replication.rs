@@ -38,7 +38,10 @@ struct Memory {
     silent_since: HashMap<InstanceId, Instant>,
     /// Since when a primary's commits have waited for somebody who acknowledges nothing.
     unacknowledged_since: HashMap<ClusterId, Instant>,
+    /// To bring a standby back.
     attempts: Attempts,
+    /// To start a primary again.
+    restarts: Attempts,
     /// What each primary had written when it was last asked.
     positions: HashMap<ClusterId, (String, Timestamp)>,
     /// What was last said about a cluster, so that it is said once.
@@ -53,6 +56,7 @@ impl Default for Memory {
             silent_since: HashMap::new(),
             unacknowledged_since: HashMap::new(),
             attempts,
+            restarts: Attempts::resting(WAITS.0, WAITS.1),
             positions: HashMap::new(),
             said: HashMap::new(),
             looked: None,
@@ -165,7 +169,9 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     say(memory, id, &verdict);
     match verdict {
         Verdict::Nothing => {
-            lock(memory).attempts.forget(id);
+            let mut memory = lock(memory);
+            memory.attempts.forget(id);
+            memory.restarts.forget(id);
         }
         Verdict::Wait(_) => {}
         Verdict::FailOver(reason) => {
@@ -175,12 +181,14 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
             let request = failover::Request { reason, takeover, struck_at: struck_at(watch, primary, &seen.primary).await, last_position };
             watch.submit_instead::<failover::Failover>(&loaded.cluster, &request, holder).await?;
         }
-        Verdict::Restart(reason) if seen.may_rejoin => {
-            lock(memory).attempts.try_now(id);
+        Verdict::Restart(reason) => {
+            if !lock(memory).restarts.may_try(id) {
+                return Ok(());
+            }
+            lock(memory).restarts.try_now(id);
             let request = recover::Request { reason: Some(reason) };
             watch.submit_instead::<recover::Recover>(&loaded.cluster, &request, holder).await?;
         }
-        Verdict::Restart(_) => {}
         Verdict::Rejoin(reason) => {
             lock(memory).attempts.try_now(id);
             let hangs = matches!(seen.standby, Sight::Silent(_));

@@ -3,7 +3,7 @@
 use crate::clients::Writers;
 use crate::support::{Cluster, Installation, kill, processes_in, rand};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -148,19 +148,23 @@ pub fn instance(shown: &Value, role: &str) -> String {
     of_role[0]["id"].as_str().expect("an id").to_owned()
 }
 
-/// The main process of an instance: the oldest in its directory.
+/// The process that a shim keeps in this directory. Its number says nothing about its age: numbers begin anew.
+fn kept_in(installation: &Installation, directory: &Path) -> u32 {
+    let is_kept = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim();
+        let line = std::fs::read(format!("/proc/{parent}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"shim")
+    };
+    installation.until(Duration::from_secs(10), "it has a process", |_| processes_in(directory).into_iter().find(is_kept))
+}
+
 fn main_process(installation: &Installation, instance: &str) -> u32 {
-    let volume = installation.directory.join("instances").join(instance).join("volume");
-    installation.until(Duration::from_secs(10), "it has a process", |_| processes_in(&volume).into_iter().min())
+    kept_in(installation, &installation.directory.join("instances").join(instance).join("volume"))
 }
 
 fn gateway(installation: &Installation) -> u32 {
-    let own = installation.directory.join("gateway");
-    let is_gateway = |pid: &u32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|word| word == b"gateway")
-    };
-    installation.until(Duration::from_secs(10), "the gateway has a process", |_| processes_in(&own).into_iter().filter(is_gateway).max())
+    kept_in(installation, &installation.directory.join("gateway"))
 }
 
 fn find(arguments: &[&str]) -> Option<PathBuf> {
