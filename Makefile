@@ -1,7 +1,7 @@
 # One page of what can be done. `make help` prints it.
 CARGO ?= cargo
 
-.PHONY: help build test demo bench bench-install bench-provision bench-api bench-footprint bench-gateway bench-limits clean-machine schemathesis
+.PHONY: help build test demo chaos bench bench-install bench-provision bench-api bench-footprint bench-gateway bench-limits clean-machine schemathesis
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
@@ -12,7 +12,7 @@ build: ## the binary: target/release/moorage
 test: ## installs what is missing and runs every check and test
 	@scripts/test
 
-demo: ## builds, starts a server, makes a MariaDB and a PostgreSQL cluster and asks each a question; safe to repeat
+demo: ## builds, starts a server, makes a MariaDB and a PostgreSQL cluster, asks each a question and kills its primary; safe to repeat
 	@scripts/demo
 
 bench: ## every benchmark; tables on the terminal, figures in target/bench/
@@ -40,6 +40,9 @@ bench-footprint: build bench-install ## memory of server, gateway and shims afte
 
 clean-machine: ## runs `make test` and `make demo` in a fresh Debian 12 made by debootstrap (as root)
 	@scripts/clean-machine
+
+chaos: ## strikes clusters of two instances, hundreds of times in every way, while many clients write (an hour; as root)
+	MOORAGE_CHAOS=$${MOORAGE_CHAOS:-20} $(CARGO) nextest run --locked --workspace --profile chaos -E 'binary(high_availability)' --no-capture
 
 schemathesis: build ## throws generated requests at the API for ten minutes (from PyPI)
 	MOORAGE_BINARY=target/release/moorage tests/vendors/schemathesis 600
