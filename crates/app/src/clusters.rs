@@ -4,6 +4,7 @@ use crate::command::{ClusterRef, ListClusters, MOST_ROWS};
 use crate::view::{ClusterView, Clusters};
 use crate::{App, problem};
 use moorage_domain::cluster::Cluster;
+use moorage_domain::decide::status;
 use moorage_domain::instance::Instance;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::Actor;
@@ -76,7 +77,10 @@ async fn changed_since(rows: &mut impl Rows, cluster: &Cluster) -> Result<Proble
         .hint("Read it again, and send your change with its new ETag if it still makes sense."))
 }
 
-/// An instance shares its cluster's state: with one instance there is nothing more to say.
-fn instance_state(cluster: &Cluster, _instance: &Instance) -> ServiceState {
-    cluster.state
+/// An instance shares its cluster's state, but for one of several while the cluster serves.
+fn instance_state(cluster: &Cluster, instance: &Instance) -> ServiceState {
+    match cluster.state {
+        ServiceState::Running if cluster.spec.is_highly_available() => status::of_instance(&instance.observed),
+        state => state,
+    }
 }

@@ -70,6 +70,12 @@ pub fn while_running(kind: &str) -> ServiceState {
 
 const VOLUME_FULL: &str = "The volume is full: the engine refuses new data until some is deleted. Volumes cannot be enlarged yet.";
 
+/// The state of one of several instances of a cluster that serves.
+pub fn of_instance(seen: &Observed) -> ServiceState {
+    // Users are led to the one that writes; the other is well without that.
+    serving(&[Observed { published: true, ..seen.clone() }]).0
+}
+
 fn serving(instances: &[Observed]) -> (ServiceState, Option<String>) {
     let mut worst = (ServiceState::Running, None);
     for seen in instances {
@@ -121,6 +127,14 @@ mod tests {
     fn running() -> Observed {
         let process = ProcessState::Running { pid: 1, incarnation: 1, since: Timestamp(0), last_exit: None };
         Observed { process, answering: true, answered: Some(1), published: true, ..Observed::default() }
+    }
+
+    #[test]
+    fn a_standby_is_well_though_nobody_is_led_to_it_and_shown_when_it_is_not() {
+        assert_eq!(of_instance(&Observed { published: false, ..running() }), ServiceState::Running);
+        let (at, last_words) = (Timestamp(0), String::new());
+        let last = ProcessExit { at, code: None, signal: Some(9), out_of_memory: false, volume_full: false, last_words };
+        assert_eq!(of_instance(&Observed { process: ProcessState::GaveUp { last }, ..running() }), ServiceState::Error);
     }
 
     #[test]
