@@ -143,6 +143,11 @@ pub async fn lag(session: &Session) -> Result<Option<Duration>, EngineError> {
     Ok(said.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
+/// A commit of ours takes everything with it that was written before.
+pub async fn ship(session: &Session) -> Result<(), EngineError> {
+    session.rows(COMMIT).await.map(|_| ())
+}
+
 /// Writes everything that was changed to disk, and with it which history it belongs to.
 pub async fn checkpoint(session: &Session) -> Result<(), EngineError> {
     session.rows("CHECKPOINT").await.map(|_| ())

@@ -296,6 +296,9 @@ impl EngineSession for Session {
     async fn lag(&mut self) -> Result<Option<Duration>, EngineError> {
         replication::lag(self).await
     }
+    async fn ship(&mut self) -> Result<(), EngineError> {
+        replication::ship(self).await
+    }
     async fn checkpoint(&mut self) -> Result<(), EngineError> {
         replication::checkpoint(self).await
     }

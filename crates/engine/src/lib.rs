@@ -144,6 +144,10 @@ pub trait EngineSession: Send {
     async fn checkpoint(&mut self) -> Result<(), EngineError> {
         Ok(())
     }
+    /// On a primary: sends the standby everything that was written, also by commits that did not wait for that.
+    async fn ship(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
     /// On a primary: commits wait for nobody; those that wait are released.
     async fn release_commits(&mut self) -> Result<(), EngineError>;
     /// On a primary: what it says of its peer.

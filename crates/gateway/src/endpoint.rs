@@ -16,10 +16,20 @@ use tokio_rustls::TlsAcceptor;
 
 /// How often one endpoint may write the same kind of line about strangers.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// How long a hold is believed that nobody asks to be drained.
+const HOLD_WITHOUT_NEWS: Duration = Duration::from_secs(5);
+/// How often a connection that waits looks whether it still has to.
+const HOLD_LOOK: Duration = Duration::from_millis(250);
+/// A login that takes longer is ended when its endpoint is drained.
+const LONGEST_LOGIN_WHILE_HELD: Duration = Duration::from_millis(500);
 /// How often it is looked which sessions of a held endpoint can end.
 const DRAIN_LOOK: Duration = Duration::from_millis(2);
 /// How long a new connection waits for another primary; a client's own patience is often 10 s.
 const LONGEST_HOLD: Duration = Duration::from_secs(8);
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// What an endpoint does for new connections.
 pub struct Settings {
@@ -47,6 +57,8 @@ impl Settings {
 struct Entry {
     client: SocketAddr,
     leg: Option<Arc<EngineLeg>>,
+    /// When the leg was chosen: from then on its login is on its way.
+    leg_at: Option<Instant>,
     task: Option<AbortHandle>,
     waker: Option<Waker>,
     backend: Option<i64>,
@@ -77,6 +89,9 @@ pub struct Endpoint {
     left: Notify,
     /// Whether the settings in force say that another primary is about to follow.
     held: AtomicBool,
+    /// Until when that is believed, in milliseconds since this endpoint was made.
+    held_until: AtomicU64,
+    since: Instant,
     replaced: Notify,
     refused_log: LogLimit,
     full_log: LogLimit,
@@ -87,6 +102,7 @@ impl Endpoint {
     /// An endpoint with nobody connected.
     pub fn new(cluster: ClusterId, settings: Settings, capacity: Arc<Capacity>) -> Self {
         let held = AtomicBool::new(settings.file.hold);
+        let held_until = AtomicU64::new(millis(HOLD_WITHOUT_NEWS));
         Self {
             cluster,
             state: Mutex::new(State { settings: Arc::new(settings), connections: HashMap::new() }),
@@ -95,6 +111,8 @@ impl Endpoint {
             next: AtomicU64::new(0),
             left: Notify::new(),
             held,
+            held_until,
+            since: Instant::now(),
             replaced: Notify::new(),
             refused_log: LogLimit::new(LOG_PERIOD),
             full_log: LogLimit::new(LOG_PERIOD),
@@ -137,7 +155,7 @@ impl Endpoint {
             return Admission::TooMany;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        state.connections.insert(number, Entry { client, leg: None, task: None, waker: None, backend: None });
+        state.connections.insert(number, Entry { client, leg: None, leg_at: None, task: None, waker: None, backend: None });
         Admission::Admitted(Connection { endpoint: Arc::clone(self), number, client, since: Instant::now() })
     }
 
@@ -179,14 +197,20 @@ impl Endpoint {
         let mut state = self.state();
         state.settings = Arc::clone(&settings);
         self.held.store(settings.file.hold, Ordering::Relaxed);
+        self.hold_on();
         let cut = cut(state, |entry| !stays(entry));
         self.replaced.notify_waiters();
         cut
     }
 
-    /// Whether another primary is about to follow.
+    /// Whether another primary is about to follow. Whoever said so has to say it again and again: otherwise sessions of a primary that
+    /// is well would end because the control plane has.
     pub fn is_held(&self) -> bool {
-        self.held.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed) && millis(self.since.elapsed()) < self.held_until.load(Ordering::Relaxed)
+    }
+
+    fn hold_on(&self) {
+        self.held_until.store(millis(self.since.elapsed() + HOLD_WITHOUT_NEWS), Ordering::Relaxed);
     }
 
     /// Connections that wait for another primary.
@@ -200,15 +224,17 @@ impl Endpoint {
     /// Has the sessions of a held endpoint end that are between two transactions, for at most `limit`; how many are left.
     pub async fn drain(&self, limit: Duration) -> usize {
         let until = Instant::now() + limit;
+        self.hold_on();
+        // One that waits for its client does not notice by itself.
+        let wakers: Vec<Waker> = self.state().connections.values().filter_map(|entry| entry.waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+        // Who takes long to log in has begun nothing.
+        let logs_in = |entry: &Entry| entry.waker.is_none() && entry.leg_at.is_some_and(|at| at.elapsed() > LONGEST_LOGIN_WHILE_HELD);
+        if self.is_held() {
+            cut(self.state(), logs_in);
+        }
         loop {
-            let (sessions, wakers) = {
-                let state = self.state();
-                let sessions = state.connections.values().filter(|entry| entry.leg.is_some());
-                let wakers: Vec<Waker> = sessions.clone().filter_map(|entry| entry.waker.clone()).collect();
-                (sessions.count(), wakers)
-            };
-            // One that waits for its client does not notice by itself.
-            wakers.into_iter().for_each(Waker::wake);
+            let sessions = self.state().connections.values().filter(|entry| entry.leg.is_some()).count();
             if sessions == 0 || Instant::now() >= until {
                 return sessions;
             }
@@ -279,20 +305,28 @@ impl Connection {
     /// The engine to connect to now; where another primary is about to follow, it is waited for. From here on this connection is cut
     /// when another one becomes the primary.
     pub async fn choose_leg(&self) -> Option<Arc<EngineLeg>> {
-        let until = tokio::time::Instant::now() + LONGEST_HOLD;
+        let until = Instant::now() + LONGEST_HOLD;
         loop {
             let replaced = self.endpoint.replaced.notified();
             {
                 let mut state = self.endpoint.state();
-                if !state.settings.file.hold {
+                let leads_somewhere = state.settings.primary.is_some();
+                let waits = match state.settings.file.hold {
+                    true if leads_somewhere => self.endpoint.is_held() && Instant::now() < until,
+                    true => Instant::now() < until,
+                    false => false,
+                };
+                if !waits {
                     let leg = state.settings.primary.clone();
                     if let Some(entry) = state.connections.get_mut(&self.number) {
                         entry.leg.clone_from(&leg);
+                        entry.leg_at = Some(Instant::now());
                     }
                     return leg;
                 }
             }
-            tokio::time::timeout_at(until, replaced).await.ok()?;
+            // Also without news it is looked again whether anybody still wants the endpoint held.
+            let _ = tokio::time::timeout(HOLD_LOOK, replaced).await;
         }
     }
 

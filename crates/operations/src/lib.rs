@@ -34,19 +34,19 @@ pub use world::World;
 
 use moorage_durable::{Operation, Registry};
 
-/// Whether an operation of this kind may be ended where it is, because users wait for their database: what it changes is small, can be asked
-/// for again, and is refused by the host where it arrives late.
-pub fn gives_way(kind: &str) -> bool {
-    [
-        set_allow_list::SetAllowList::KIND,
+/// Whether an operation of this kind may be ended where it is, because users wait for their database: what it changes is small and can be
+/// asked for again. What changes the endpoint gives way only to what raises the term and writes the endpoint anew: it would be refused
+/// by the host where it arrives late, and would leave behind what nobody recorded otherwise.
+pub fn gives_way(kind: &str, to_a_new_term: bool) -> bool {
+    let endpoints =
+        [set_allow_list::SetAllowList::KIND, set_public_address::SetPublicAddress::KIND, renew_certificate::RenewCertificate::KIND];
+    let others = [
         set_maintenance::SetMaintenance::KIND,
         set_owner_password::SetOwnerPassword::KIND,
-        set_public_address::SetPublicAddress::KIND,
         synchronize_state::SynchronizeState::KIND,
         synchronize_parameters::SynchronizeParameters::KIND,
-        renew_certificate::RenewCertificate::KIND,
-    ]
-    .contains(&kind)
+    ];
+    others.contains(&kind) || (to_a_new_term && endpoints.contains(&kind))
 }
 
 /// Every operation there is.

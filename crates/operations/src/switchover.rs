@@ -2,10 +2,13 @@
 
 use crate::serving::{self, Lead};
 use crate::takeover::{self, Takeover};
-use crate::world::{World, host_failed, insist};
+use crate::world::{Loaded, World, engine_failed, host_failed, insist};
 use async_trait::async_trait;
+use moorage_domain::instance::Observed;
 use moorage_domain::{Problem, ProblemCode, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
+use moorage_host::EndpointState;
+use moorage_store::Write;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -47,6 +50,8 @@ pub struct Switchover;
 
 /// How long one run of the draining step looks.
 const LOOK: Duration = Duration::from_millis(1_500);
+/// How long the standby may take to get the last of what was written.
+const SHIP_LIMIT: Duration = Duration::from_secs(2);
 
 #[async_trait]
 impl Operation for Switchover {
@@ -135,11 +140,17 @@ async fn prepare(request: &Request, context: &mut Context<World>) -> Result<Next
 }
 
 /// Makes true: new connections wait at the gateway. Repeating changes nothing. Way back: calling it off.
-pub(crate) async fn hold(held_at: &mut Option<Timestamp>, context: &Context<World>) -> Result<(), StepError> {
+pub(crate) async fn hold(held_at: &mut Option<Timestamp>, context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     held_at.get_or_insert(context.now());
-    serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstanceAsLongAsItMust, None).await?;
+    let lead = Lead::ToInstanceAsLongAsItMust;
+    if serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, lead, None).await? == EndpointState::AddressInUse {
+        return Err(serving::address_in_use(loaded.endpoint()?, "then this goes on"));
+    }
+    // Whoever ends the operation half way leaves behind that users have to be led there again.
+    let instance = loaded.instance()?;
+    context.write(Write::Observed(instance.id.clone(), Observed { published: false, ..instance.observed.clone() }));
     Ok(())
 }
 
@@ -168,6 +179,7 @@ pub(crate) async fn drain(
         takeover::check(world, loaded.replication()?, takeover).await?;
         let left = world.host.drain_endpoint(&loaded.cluster.id).await.map_err(host_failed)?;
         if left == 0 {
+            ship(world, &loaded).await?;
             return Ok(None);
         }
         let late = context.now().since(since) >= Duration::from_secs(patience.seconds.into());
@@ -185,6 +197,35 @@ pub(crate) async fn drain(
     }
 }
 
+/// Makes true: the standby has everything that was written, also what was acknowledged without waiting for it.
+async fn ship(world: &World, loaded: &Loaded) -> Result<(), StepError> {
+    let engine = world.engine(loaded.cluster.engine)?;
+    let administrator = world.host.administrator();
+    let (writes, follows) = (loaded.instance()?, loaded.standby()?);
+    let asked = async {
+        let mut writes =
+            engine.connect(&serving::socket(world, &loaded.cluster, writes).await?, &administrator).await.map_err(engine_failed)?;
+        let mut follows =
+            engine.connect(&serving::socket(world, &loaded.cluster, follows).await?, &administrator).await.map_err(engine_failed)?;
+        writes.ship().await.map_err(engine_failed)?;
+        let position = writes.position().await.map_err(engine_failed)?;
+        while !follows.has(&position).await.map_err(engine_failed)? {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(SHIP_LIMIT, asked).await {
+        Ok(shipped) => shipped,
+        Err(_) => Err(StepError::GiveUp(
+            Problem::new(
+                ProblemCode::NoStandbyInSync,
+                "The standby did not get the last of what was written in time; the primary stays the primary.",
+            )
+            .hint("Try again later."),
+        )),
+    }
+}
+
 fn transactions_go_on(left: u32, grace_seconds: u32) -> Problem {
     let one = if left == 1 { "One transaction" } else { "Transactions" };
     Problem::new(ProblemCode::TransactionsGoOn, format!("{one} did not end within {grace_seconds} s; the primary stays the primary."))
@@ -196,5 +237,8 @@ fn transactions_go_on(left: u32, grace_seconds: u32) -> Problem {
 pub(crate) async fn call_off(context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await
+    serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
+    let instance = loaded.instance()?;
+    context.write(Write::Observed(instance.id.clone(), Observed { published: true, ..instance.observed.clone() }));
+    Ok(())
 }

@@ -9,6 +9,7 @@ use moorage_domain::{InstanceId, Problem, ProblemCode, Timestamp};
 use moorage_durable::{Context, StepError};
 use moorage_store::Write;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Who takes whose place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +29,9 @@ pub(crate) async fn decide(takeover: &Takeover, reason: &str, context: &mut Cont
     let (old, new) = (loaded.instance()?, loaded.standby()?);
     check(world, replication, takeover).await?;
     let words = format!("term {}: {} takes over from {}. {reason}", loaded.cluster.term + 1, new.name, old.name);
-    let writes = change_places(&loaded, replication, old, new, reason);
+    let mut writes = change_places(&loaded, replication, old, new, reason);
+    // Users are not led there yet: whoever ends the operation half way finds that it has to be done.
+    writes.push(Write::Observed(new.id.clone(), Observed { published: false, ..new.observed.clone() }));
     context.note(words);
     writes.into_iter().for_each(|write| context.write(write));
     Ok(())
@@ -189,9 +192,16 @@ pub(crate) async fn settle(context: &mut Context<World>) -> Result<(), StepError
     Ok(())
 }
 
-/// Has an instance write to disk what a recovery would have to do again.
+/// How long a checkpoint is waited for; one that was asked for goes on without us, and a hung primary must not keep a failover waiting.
+const CHECKPOINT_LIMIT: Duration = Duration::from_secs(3);
+
+/// Has an instance write to disk what a recovery would have to do again, as far as that is quick.
 pub(crate) async fn checkpoint(world: &World, loaded: &Loaded, instance: &Instance) -> Result<(), StepError> {
-    let socket = serving::socket(world, &loaded.cluster, instance).await?;
-    let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
-    session.checkpoint().await.map_err(engine_failed)
+    let asked = async {
+        let socket = serving::socket(world, &loaded.cluster, instance).await?;
+        let engine = world.engine(loaded.cluster.engine)?;
+        let mut session = engine.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+        session.checkpoint().await.map_err(engine_failed)
+    };
+    tokio::time::timeout(CHECKPOINT_LIMIT, asked).await.unwrap_or(Ok(()))
 }

@@ -219,16 +219,16 @@ async fn makes_room(watch: &Watch, loaded: &Loaded, holder: &OperationId, verdic
     let mut look = watch.world.store.look().await?;
     let Some(row) = look.operation_row(holder).await? else { return Ok(false) };
     drop(look);
-    if [switchover::Switchover::KIND, rolling_restart::RollingRestart::KIND].contains(&row.kind.as_str())
-        && row.outcome.is_none()
-        && row.cancel_requested_at.is_none()
-    {
+    let is_planned = [switchover::Switchover::KIND, rolling_restart::RollingRestart::KIND].contains(&row.kind.as_str());
+    if is_planned && row.outcome.is_none() && row.cancel_requested_at.is_none() {
         let mut uow = watch.world.store.begin().await?;
         uow.request_cancel(holder, now()).await?;
         uow.commit().await?;
         (watch.wake)();
     }
-    Ok(gives_way(&row.kind))
+    let fails_over = matches!(verdict, Verdict::FailOver(_));
+    // One that is calling itself off has decided nothing; a failover writes the endpoint anew.
+    Ok(gives_way(&row.kind, fails_over) || (fails_over && is_planned && row.outcome.is_some()))
 }
 
 /// Whether the primary's commits wait for the standby, as far as it says, and how long they have lacked an acknowledgement.

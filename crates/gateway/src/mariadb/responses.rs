@@ -2,6 +2,7 @@
 //! the transaction. In doubt a client counts as being in one.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 const COMMAND_QUIT: u8 = 0x01;
 const COMMAND_QUERY: u8 = 0x03;
@@ -22,6 +23,11 @@ const ERROR: u8 = 0xff;
 const LOCAL_FILE: u8 = 0xfb;
 /// An error of this number is news of progress, and no end.
 const PROGRESS: [u8; 2] = [0xff, 0xff];
+/// A deadlock: the transaction was rolled back.
+const DEADLOCK: [u8; 2] = 1213_u16.to_le_bytes();
+/// An error says nothing of the transaction, and a procedure may have begun one before it failed. A client that says nothing for so long
+/// afterwards counts as being in none again.
+const DOUBT: Duration = Duration::from_secs(1);
 
 const IN_TRANSACTION: u16 = 0x0001;
 const MORE_RESULTS: u16 = 0x0008;
@@ -86,6 +92,7 @@ pub(crate) struct Responses {
     unanswered: VecDeque<Shape>,
     place: Place,
     status: u16,
+    doubtful_since: Option<Instant>,
     header: [u8; 4],
     have: usize,
     left: usize,
@@ -103,6 +110,7 @@ impl Responses {
             unanswered: VecDeque::new(),
             place: Place::First,
             status: 0,
+            doubtful_since: None,
             header: [0; 4],
             have: 0,
             left: 0,
@@ -123,7 +131,10 @@ impl Responses {
 
     /// Whether every command is answered, and no transaction open.
     pub(crate) fn is_between_transactions(&self) -> bool {
-        self.unanswered.is_empty() && self.have == 0 && self.status & (IN_TRANSACTION | IN_READ_ONLY_TRANSACTION) == 0
+        self.unanswered.is_empty()
+            && self.have == 0
+            && self.status & (IN_TRANSACTION | IN_READ_ONLY_TRANSACTION) == 0
+            && self.doubtful_since.is_none_or(|since| since.elapsed() >= DOUBT)
     }
 
     /// The engine said this.
@@ -163,8 +174,16 @@ impl Responses {
         let Some(shape) = self.unanswered.front().copied() else { return };
         let first = if self.seen_length == 0 { None } else { Some(self.seen[0]) };
         if first == Some(ERROR) {
-            if self.seen[1..3] != PROGRESS {
-                self.answered();
+            match [self.seen[1], self.seen[2]] {
+                PROGRESS => {}
+                DEADLOCK => {
+                    self.status &= !(IN_TRANSACTION | IN_READ_ONLY_TRANSACTION);
+                    self.answered();
+                }
+                _ => {
+                    self.doubtful_since = (shape == Shape::Results).then(Instant::now);
+                    self.answered();
+                }
             }
             return;
         }
@@ -172,14 +191,14 @@ impl Responses {
             (Shape::Stream | Shape::Nothing, _) => {}
             (Shape::One, _) => {
                 match first {
-                    Some(OK) => self.status = self.status_of_ok(),
-                    Some(END) if self.length <= LONGEST_END => self.status = self.status_of_end(),
+                    Some(OK) => self.note(self.status_of_ok()),
+                    Some(END) if self.length <= LONGEST_END => self.note(self.status_of_end()),
                     _ => {}
                 }
                 self.answered();
             }
             (Shape::Login, _) if first == Some(OK) => {
-                self.status = self.status_of_ok();
+                self.note(self.status_of_ok());
                 self.answered();
             }
             (Shape::Login, _) => {}
@@ -216,11 +235,17 @@ impl Responses {
     }
 
     fn result_ended(&mut self, status: u16) {
-        self.status = status;
+        self.note(status);
         self.place = Place::First;
         if status & MORE_RESULTS == 0 {
             self.answered();
         }
+    }
+
+    /// The status of an answer, which says whether a transaction is open.
+    fn note(&mut self, status: u16) {
+        self.status = status;
+        self.doubtful_since = None;
     }
 
     fn answered(&mut self) {
@@ -315,6 +340,21 @@ mod tests {
                 assert_eq!(follow(ends_with_ok, &talk, piece), expected, "{ends_with_ok}, pieces of {piece}");
             }
         }
+    }
+
+    #[test]
+    fn an_error_leaves_a_doubt_and_a_deadlock_does_not() {
+        let error = |number: u16| frame(1, &[&[ERROR][..], &number.to_le_bytes(), b"#40001no"].concat());
+        let open = (&[COMMAND_QUERY][..], ok(OK, IN_TRANSACTION | AUTOCOMMIT));
+        let talk = [
+            (&[COMMAND_QUERY][..], error(1064)),
+            (&[COMMAND_QUERY][..], ok(OK, AUTOCOMMIT)),
+            open.clone(),
+            (&[COMMAND_QUERY][..], error(1213)),
+            open,
+            (&[COMMAND_QUERY][..], error(1064)),
+        ];
+        assert_eq!(follow(false, &talk, 3), [false, true, false, true, false, false]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::connection::{LoggedIn, LoginError, LoginRules, SessionWatch};
 use crate::endpoint::{Connection, Endpoint};
 use crate::engine_leg;
 use crate::engine_stream::EngineStream;
+use crate::relay::Watch;
 use crate::tls::POSTGRESQL_ALPN;
 use messages::{Login, LoginWatch, Opening, Refusal, Startup};
 use std::net::{IpAddr, SocketAddr};
@@ -47,9 +48,10 @@ pub async fn log_in(connection: &Connection, stream: TcpStream, rules: &LoginRul
         Err(refusal) => return refuse(client, &refusal).await,
     };
     engine.write_all(&message).await?;
-    let backend = authenticate(&mut client, &mut engine).await?;
+    let mut watch = TransactionWatch::at_login();
+    let backend = authenticate(&mut client, &mut engine, &mut watch).await?;
     connection.logged_in(&startup.user, backend.map(i64::from), client.is_tls());
-    Ok(LoggedIn { client, engine, watch: SessionWatch::PostgreSql(TransactionWatch::default()) })
+    Ok(LoggedIn { client, engine, watch: SessionWatch::PostgreSql(watch) })
 }
 
 /// Tells a client that cannot be admitted why, in its own protocol. A cancel request is passed on where only room is
@@ -129,7 +131,11 @@ async fn accept_tls(stream: TcpStream, tls: Option<&TlsAcceptor>) -> Result<Clie
 }
 
 /// Passes the talk about passwords in both directions until the engine has decided; gives the process id of the backend.
-async fn authenticate(client: &mut ClientStream, engine: &mut EngineStream) -> Result<Option<i32>, LoginError> {
+async fn authenticate(
+    client: &mut ClientStream,
+    engine: &mut EngineStream,
+    session: &mut TransactionWatch,
+) -> Result<Option<i32>, LoginError> {
     let mut watch = LoginWatch::new();
     let mut up = [0; 1024];
     let mut down = [0; 4096];
@@ -141,6 +147,7 @@ async fn authenticate(client: &mut ClientStream, engine: &mut EngineStream) -> R
                     return Err(LoginError::Refused("the engine closed the connection"));
                 }
                 let login = watch.saw(said);
+                session.heard(said);
                 client.write_all(said).await?;
                 client.flush().await?;
                 if login != Login::Going {
@@ -152,6 +159,8 @@ async fn authenticate(client: &mut ClientStream, engine: &mut EngineStream) -> R
                 if said.is_empty() {
                     return Err(LoginError::Refused("the client closed the connection"));
                 }
+                // Some say what they want ahead.
+                session.admits(said);
                 engine.write_all(said).await?;
             }
         }

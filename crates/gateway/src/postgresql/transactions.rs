@@ -75,6 +75,15 @@ pub struct TransactionWatch {
     /// The engine takes the rows of a COPY.
     copies_in: bool,
     in_transaction: bool,
+    /// Its first "ready for query", which nothing is owed for, is still to come.
+    logs_in: bool,
+}
+
+impl TransactionWatch {
+    /// From the startup message on.
+    pub fn at_login() -> Self {
+        Self { logs_in: true, ..Self::default() }
+    }
 }
 
 impl Watch for TransactionWatch {
@@ -89,26 +98,31 @@ impl Watch for TransactionWatch {
                 *unsynchronised = false;
             }
             b'c' | b'f' => *copies_in = false,
-            b'd' => {}
+            b'd' | b'p' => {}
             _ => *unsynchronised = true,
         });
         true
     }
 
     fn heard(&mut self, answered: &[u8]) {
-        let Self { owed, copies_in, in_transaction, unsynchronised, .. } = self;
+        let Self { owed, copies_in, in_transaction, unsynchronised, logs_in, .. } = self;
         self.answered.take(answered, |kind, first| match kind {
+            b'Z' if *logs_in => *logs_in = false,
             b'Z' => {
-                owed.pop_front();
+                // One that nothing is owed for answers what was taken for a synchronisation to be ignored.
+                if owed.pop_front().is_none() {
+                    *unsynchronised = false;
+                }
                 *copies_in = false;
                 *in_transaction = first != Some(b'I');
             }
+            b'E' => *copies_in = false,
             b'G' => {
                 *copies_in = true;
                 // It was sent along with the statement and is ignored; another one follows the rows.
                 if owed.front() == Some(&Owed::Synchronisation) {
                     owed.pop_front();
-                    *unsynchronised = true;
+                    *unsynchronised |= owed.is_empty();
                 }
             }
             _ => {}
@@ -116,7 +130,12 @@ impl Watch for TransactionWatch {
     }
 
     fn is_between_transactions(&self) -> bool {
-        !self.in_transaction && self.owed.is_empty() && !self.unsynchronised && self.said.at_boundary() && self.answered.at_boundary()
+        !self.logs_in
+            && !self.in_transaction
+            && self.owed.is_empty()
+            && !self.unsynchronised
+            && self.said.at_boundary()
+            && self.answered.at_boundary()
     }
 }
 
@@ -171,6 +190,37 @@ mod tests {
         for piece in [1, 2, 3, 5, 6, 7, 1000] {
             let expected = [false, false, false, false, false, false, true, false, false, true, true];
             assert_eq!(follow(&talk, piece), expected, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_ahead_during_a_login_counts() {
+        let mut watch = TransactionWatch::at_login();
+        assert!(watch.admits(&messages(b"ppQ")));
+        watch.heard(&[messages(b"RSK"), message(b'Z', b"I")].concat());
+        assert!(!watch.is_between_transactions(), "the query is not answered");
+        watch.heard(&[messages(b"C"), message(b'Z', b"I")].concat());
+        assert!(watch.is_between_transactions());
+    }
+
+    #[test]
+    fn a_copy_that_fails_is_over() {
+        let ready = || (false, message(b'Z', b"I"));
+        let heard_first = [
+            (true, messages(b"PBDES")),
+            (false, messages(b"12nG")),
+            (true, messages(b"d")),
+            (false, messages(b"E")),
+            (true, messages(b"S")),
+            ready(),
+        ];
+        let said_first =
+            [(true, messages(b"PBDES")), (false, messages(b"12nG")), (true, messages(b"dS")), (false, messages(b"E")), ready()];
+        let all_ahead = [(true, messages(b"PBDESdcS")), (false, messages(b"12nG")), (false, messages(b"C")), ready()];
+        for piece in [1, 1000] {
+            assert_eq!(follow(&heard_first, piece).last(), Some(&true));
+            assert_eq!(follow(&said_first, piece).last(), Some(&true));
+            assert_eq!(follow(&all_ahead, piece), [false, false, false, true]);
         }
     }
 
