@@ -1,7 +1,7 @@
 # One page of what can be done. `make help` prints it.
 CARGO ?= cargo
 
-.PHONY: help build test demo chaos bench bench-install bench-provision bench-api bench-footprint bench-gateway bench-limits clean-machine schemathesis
+.PHONY: help build test demo chaos bench bench-install bench-provision bench-api bench-footprint bench-gateway bench-limits bench-failover clean-machine schemathesis
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
@@ -16,7 +16,7 @@ demo: ## builds, starts a server, makes a MariaDB and a PostgreSQL cluster, asks
 	@scripts/demo
 
 bench: ## every benchmark; tables on the terminal, figures in target/bench/
-	@failed=; for bench in provision api gateway limits footprint; do \
+	@failed=; for bench in provision api gateway limits failover footprint; do \
 	    $(MAKE) --no-print-directory bench-$$bench || failed="$$failed $$bench"; done; \
 	[ -z "$$failed" ] || { echo "make bench: FAILED$$failed"; exit 1; }
 
@@ -34,6 +34,9 @@ bench-gateway: build bench-install ## queries through the gateway, beside HAProx
 
 bench-limits: build bench-install ## what a neighbour feels of a cluster that eats memory; how clusters share processors (as root)
 	$(CARGO) xtask bench limits
+
+bench-failover: build bench-install ## seconds without an acknowledged write when an instance is killed or hangs, and during a switchover, beside Patroni (as root)
+	$(CARGO) xtask bench failover
 
 bench-footprint: build bench-install ## memory of server, gateway and shims after load and ten minutes of rest
 	$(CARGO) xtask bench footprint

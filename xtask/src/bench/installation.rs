@@ -162,10 +162,34 @@ impl Installation {
     /// Asks for a cluster of this type; returns its identifier.
     pub fn ask_for(&self, engine: &str, name: &str, server_type: &str) -> Result<String> {
         let database = json!({"name": "bench", "owner": "keeper", "password": PASSWORD});
-        let body = json!({"name": name, "engine": engine, "server_type": server_type, "database": database});
-        let answer = self.client.post(format!("{}/moorage/v1/clusters", self.base_url)).bearer_auth(&self.token).json(&body).send()?;
+        self.order(&json!({"name": name, "engine": engine, "server_type": server_type, "database": database}))
+    }
+
+    /// Asks for a cluster of two instances of the smallest type; returns its identifier.
+    pub fn ask_for_two(&self, engine: &str, name: &str) -> Result<String> {
+        let database = json!({"name": "bench", "owner": "keeper", "password": PASSWORD});
+        let body = json!({"name": name, "engine": engine, "server_type": "db1v1m1", "highly_available": true, "database": database});
+        self.order(&body)
+    }
+
+    fn order(&self, body: &Value) -> Result<String> {
+        let answer = self.client.post(format!("{}/moorage/v1/clusters", self.base_url)).bearer_auth(&self.token).json(body).send()?;
         let (status, accepted) = (answer.status(), answer.json::<Value>()?);
         accepted["cluster"]["id"].as_str().map(str::to_owned).with_context(|| format!("{status}: {accepted}"))
+    }
+
+    /// What the API answers to a look at this path.
+    pub fn look(&self, path: &str) -> Result<Value> {
+        let answer = self.client.get(format!("{}/moorage/v1/{path}", self.base_url)).bearer_auth(&self.token).send()?;
+        Ok(answer.json()?)
+    }
+
+    /// Asks that something is done to a cluster; returns the operation's identifier.
+    pub fn act(&self, id: &str, verb: &str) -> Result<String> {
+        let url = format!("{}/moorage/v1/clusters/{id}/{verb}", self.base_url);
+        let answer = self.client.post(url).bearer_auth(&self.token).send()?;
+        let (status, accepted) = (answer.status(), answer.json::<Value>()?);
+        accepted["operation"]["id"].as_str().map(str::to_owned).with_context(|| format!("{status}: {accepted}"))
     }
 
     /// Waits until a cluster runs, asking every two milliseconds.

@@ -2,6 +2,7 @@
 
 mod api;
 mod engines;
+mod failover;
 mod footprint;
 mod gateway;
 mod haproxy;
@@ -88,6 +89,18 @@ pub enum Bench {
         #[arg(long, default_value = "/var/tmp")]
         directory: PathBuf,
     },
+    /// How long writing pauses when an instance of two is killed or hangs, and during a switchover, beside Patroni
+    Failover {
+        /// Rounds at most of every event; those that take long have fewer.
+        #[arg(long, default_value_t = 30)]
+        rounds: usize,
+        /// The program to measure.
+        #[arg(long, default_value = "target/release/moorage")]
+        program: PathBuf,
+        /// Where data goes while it is measured: a directory that every account may pass through.
+        #[arg(long, default_value = "/var/tmp")]
+        directory: PathBuf,
+    },
 }
 
 /// Runs one.
@@ -95,6 +108,7 @@ pub fn run(bench: Bench) -> Result<ExitCode> {
     match bench {
         Bench::Provision { rounds, program, directory } => provision::run(rounds, &program.canonicalize()?, &directory),
         Bench::Api { rounds, seconds, program, directory } => api::run(rounds, seconds, &program.canonicalize()?, &directory),
+        Bench::Failover { rounds, program, directory } => failover::run(rounds, &program.canonicalize()?, &directory),
         Bench::Footprint { rest, program, directory } => footprint::run(rest, &program.canonicalize()?, &directory),
         Bench::Limits { rounds, seconds, program, directory } => limits::run(rounds, seconds, &program.canonicalize()?, &directory),
         Bench::Gateway { rounds, seconds, program, directory } => gateway::run(rounds, seconds, &program.canonicalize()?, &directory),

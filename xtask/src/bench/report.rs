@@ -68,6 +68,19 @@ pub fn middle(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The largest of some figures.
+pub fn largest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::NAN, f64::max)
+}
+
+/// What so many of a hundred figures are at most; the largest when there are fewer than a hundred of them.
+pub fn percentile(values: &[f64], of_hundred: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * of_hundred).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 /// The middle of the ratios of figures that were taken side by side.
 pub fn middle_ratio(ours: &[f64], peer: &[f64]) -> f64 {
     middle(&ours.iter().zip(peer).map(|(ours, peer)| ours / peer).collect::<Vec<_>>())
@@ -78,5 +91,19 @@ fn number(value: f64) -> String {
         value if value.abs() >= 1000.0 => format!("{value:.0}"),
         value if value.abs() >= 100.0 => format!("{value:.1}"),
         value => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_few_figures_the_99th_percentile_is_the_largest() {
+        let thirty: Vec<f64> = (1..=30).map(f64::from).collect();
+        assert_eq!((percentile(&thirty, 99), percentile(&thirty, 50), largest(&thirty), middle(&thirty)), (30.0, 15.0, 30.0, 16.0));
+        let many: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(percentile(&many, 99), 198.0);
+        assert!(percentile(&[], 99).is_nan() && largest(&[]).is_nan());
     }
 }

@@ -62,11 +62,11 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("anyhow", &["server", "cli", "xtask"], "libraries name their errors with thiserror"),
     ("axum", &["api", "server"], "HTTP is an adapter"),
     ("clap", &["cli", "server", "xtask"], "command lines are an adapter"),
-    ("mysql_async", &["engine-mariadb"], "only this room talks to MariaDB"),
+    ("mysql_async", &["engine-mariadb", "xtask"], "only this room and the clients of a bench talk to MariaDB"),
     ("rcgen", &["secrets"], "only this room issues certificates"),
     ("reqwest", &["cli", "xtask"], "only the client commands and the benches call an HTTP API"),
     ("sqlx", &["store"], "SQL of our own is in the store"),
-    ("tokio-postgres", &["engine-postgresql"], "only this room talks to PostgreSQL"),
+    ("tokio-postgres", &["engine-postgresql", "xtask"], "only this room and the clients of a bench talk to PostgreSQL"),
     ("tokio-rustls", &["gateway", "api", "server"], "TLS ends where connections arrive"),
     ("tracing-subscriber", &["server"], "the composition root decides where logs go"),
 ];
