@@ -173,12 +173,11 @@ fn note_restarts(observed: &mut Observed, process: ProcessState, instance: &Inst
 
 async fn record(watch: &Watch, cluster: &Cluster, instance: &Instance, observed: Observed) -> Result<(), StoreError> {
     let mut uow = watch.world.store.begin().await?;
-    // The cluster may have been taken by an operation while the probe was out: its view counts then.
+    // The cluster may have been taken by an operation while the probe was out, and even be free again: its view counts then.
     let free = uow.cluster(&cluster.id).await?.is_some_and(|now| now.operation.is_none() && now.wish == Wish::Run);
-    if free {
-        // Another watcher's, and it may have looked meanwhile.
-        let volume_used_bytes = uow.instance(&instance.id).await?.and_then(|now| now.observed.volume_used_bytes);
-        let observed = Observed { volume_used_bytes, ..observed };
+    let row = uow.instance(&instance.id).await?.map(|now| now.observed).unwrap_or_default();
+    if free && is_what_was_read(&row, &instance.observed) {
+        let observed = Observed { volume_used_bytes: row.volume_used_bytes, ..observed };
         uow.apply(&Write::Observed(instance.id.clone(), observed), now()).await?;
         uow.project_state(&cluster.id).await?;
         uow.commit().await?;
@@ -186,10 +185,22 @@ async fn record(watch: &Watch, cluster: &Cluster, instance: &Instance, observed:
     Ok(())
 }
 
+/// Whether nobody wrote anything meanwhile but the size of the volume, which is another watcher's.
+fn is_what_was_read(now: &Observed, read: &Observed) -> bool {
+    Observed { volume_used_bytes: read.volume_used_bytes, ..now.clone() } == *read
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use moorage_domain::instance::ProcessExit;
+
+    #[test]
+    fn what_an_operation_wrote_while_a_probe_was_out_stays() {
+        let read = Observed::default();
+        assert!(is_what_was_read(&Observed { volume_used_bytes: Some(7), ..read.clone() }, &read));
+        assert!(!is_what_was_read(&Observed { published: true, ..read.clone() }, &read));
+    }
 
     fn running(incarnation: u32, last_exit: Option<ProcessExit>) -> ProcessState {
         ProcessState::Running { pid: 7, incarnation, since: Timestamp(0), last_exit }
