@@ -117,7 +117,8 @@ fn replicate(set: &mut impl FnMut(&str, &str), spec: &InstanceSpec, replication:
     set("primary_conninfo", &peer);
     set("hot_standby", "on");
     // At the default of 5 s some promotions take that long (measured: docs, decisions 13).
-    set("wal_retrieve_retry_interval", "100ms");
+    // A promotion sleeps for as long before it goes on (decision record 0019).
+    set("wal_retrieve_retry_interval", "20ms");
     set("wal_receiver_status_interval", "1s");
     set("wal_receiver_timeout", "5s");
     set("wal_sender_timeout", "5s");

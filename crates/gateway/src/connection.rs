@@ -8,7 +8,7 @@ use crate::{mariadb, postgresql};
 use moorage_domain::engine::EngineName;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -40,10 +40,6 @@ pub enum SessionWatch {
     /// MariaDB's.
     MariaDb(mariadb::CommandWatch),
 }
-
-/// A session younger than this may not have begun what it was opened for: a client that connects for each transaction is left to
-/// end by itself.
-const YOUNG: Duration = Duration::from_millis(250);
 
 /// Why a connection did not get as far as a login. Nobody but its client need care.
 #[derive(Debug, thiserror::Error)]
@@ -104,14 +100,13 @@ pub async fn carry(connection: Connection, socket: std::net::TcpStream, rules: A
 
 /// Passes on what client and engine say until the session ends.
 async fn pass(connection: &Connection, client: &mut ClientStream, engine: &mut EngineStream, watch: impl Watch) -> Result<(), RelayError> {
-    let begun = Instant::now();
     let mut known = false;
     let asked = |cx: &mut std::task::Context<'_>| {
         if !known {
             connection.wake_with(cx.waker());
             known = true;
         }
-        connection.endpoint().is_held() && begun.elapsed() >= YOUNG
+        connection.endpoint().closes()
     };
     let relayed = relay(client, engine, watch, asked).await;
     if let Err(error) = &relayed {

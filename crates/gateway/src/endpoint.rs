@@ -16,6 +16,9 @@ use tokio_rustls::TlsAcceptor;
 
 /// How often one endpoint may write the same kind of line about strangers.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// A session younger than this may not have begun what it was opened for: a client that connects for each transaction is left to
+/// end by itself.
+const YOUNG: Duration = Duration::from_millis(250);
 /// How long a hold is believed that nobody asks to be drained.
 const HOLD_WITHOUT_NEWS: Duration = Duration::from_secs(5);
 /// How often a connection that waits looks whether it still has to.
@@ -89,6 +92,8 @@ pub struct Endpoint {
     left: Notify,
     /// Whether the settings in force say that another primary is about to follow.
     held: AtomicBool,
+    /// Whether sessions end between two transactions now: those that are young have ended by themselves.
+    closes: AtomicBool,
     /// Until when that is believed, in milliseconds since this endpoint was made.
     held_until: AtomicU64,
     since: Instant,
@@ -111,6 +116,7 @@ impl Endpoint {
             next: AtomicU64::new(0),
             left: Notify::new(),
             held,
+            closes: AtomicBool::new(false),
             held_until,
             since: Instant::now(),
             replaced: Notify::new(),
@@ -159,6 +165,11 @@ impl Endpoint {
         Admission::Admitted(Connection { endpoint: Arc::clone(self), number, client, since: Instant::now() })
     }
 
+    fn wake_all(&self) {
+        let wakers: Vec<Waker> = self.state().connections.values().filter_map(|entry| entry.waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Writes down that an address was refused, or that there was no room.
     pub fn turned_away(&self, client: SocketAddr, full: bool) {
         let cluster = &self.cluster;
@@ -197,6 +208,7 @@ impl Endpoint {
         let mut state = self.state();
         state.settings = Arc::clone(&settings);
         self.held.store(settings.file.hold, Ordering::Relaxed);
+        self.closes.store(false, Ordering::Relaxed);
         self.hold_on();
         let cut = cut(state, |entry| !stays(entry));
         self.replaced.notify_waiters();
@@ -207,6 +219,11 @@ impl Endpoint {
     /// is well would end because the control plane has.
     pub fn is_held(&self) -> bool {
         self.held.load(Ordering::Relaxed) && millis(self.since.elapsed()) < self.held_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether a session should end as soon as it is between two transactions.
+    pub fn closes(&self) -> bool {
+        self.closes.load(Ordering::Relaxed) && self.is_held()
     }
 
     fn hold_on(&self) {
@@ -226,15 +243,22 @@ impl Endpoint {
         let until = Instant::now() + limit;
         self.hold_on();
         // One that waits for its client does not notice by itself.
-        let wakers: Vec<Waker> = self.state().connections.values().filter_map(|entry| entry.waker.clone()).collect();
-        wakers.into_iter().for_each(Waker::wake);
+        self.wake_all();
         // Who takes long to log in has begun nothing.
         let logs_in = |entry: &Entry| entry.waker.is_none() && entry.leg_at.is_some_and(|at| at.elapsed() > LONGEST_LOGIN_WHILE_HELD);
         if self.is_held() {
             cut(self.state(), logs_in);
         }
         loop {
-            let sessions = self.state().connections.values().filter(|entry| entry.leg.is_some()).count();
+            let (sessions, young) = {
+                let state = self.state();
+                let ages = state.connections.values().filter(|entry| entry.leg.is_some()).filter_map(|entry| entry.leg_at);
+                (ages.clone().count(), ages.filter(|at| at.elapsed() < YOUNG).count())
+            };
+            // Sessions that stay go on writing until those that come for one transaction are through with it.
+            if young == 0 && self.is_held() && !self.closes.swap(true, Ordering::Relaxed) {
+                self.wake_all();
+            }
             if sessions == 0 || Instant::now() >= until {
                 return sessions;
             }

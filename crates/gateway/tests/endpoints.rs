@@ -88,6 +88,53 @@ fn connections_to_a_primary_that_is_none_any_more_are_closed_when_the_answer_com
     assert_eq!(log_in(file.listen).unwrap().1, 1);
 }
 
+fn left(gateway: &Gateway, file: &EndpointFile) -> u32 {
+    match gateway.ask(&GatewayAsk::Drain { cluster: file.cluster.clone() }) {
+        GatewayAnswer::Draining { sessions, .. } => sessions,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_held_endpoint_ends_idle_sessions_and_lets_new_ones_wait_for_the_next_primary() {
+    let (files, gateway, mut file) = bench();
+    let other = fake_server(files.root.path(), 2);
+    let (mut idle, _) = log_in(file.listen).unwrap();
+    let (mut busy, _) = log_in(file.listen).unwrap();
+    assert_eq!(left(&gateway, &file), 2, "an endpoint that is not held keeps its sessions");
+    // The fake server gives back what it is told: a query that nobody answers.
+    let query = b"Q\0\0\0\x05\0";
+    busy.write_all(query).unwrap();
+    busy.read_exact(&mut [0; 6]).unwrap();
+    (file.generation, file.hold) = (2, true);
+    gateway.put(&files, &file);
+    wait_for("the idle session ends", || (left(&gateway, &file) == 1).then_some(()));
+    let mut words = Vec::new();
+    idle.read_to_end(&mut words).unwrap();
+    assert!(String::from_utf8_lossy(&words).contains("57P01"), "{words:?}");
+    assert_eq!(left(&gateway, &file), 1, "nobody is closed while a query is not answered");
+    let address = file.listen;
+    let waiting = std::thread::spawn(move || log_in(address).unwrap().1);
+    wait_for("somebody waits", || (gateway.status_of(&file.cluster).held == 1).then_some(()));
+    // What is in the way in the end is cut by the next term.
+    (file.generation, file.term, file.primary) = (3, 2, None);
+    gateway.put(&files, &file);
+    assert_eq!(busy.read(&mut [0; 8]).unwrap_or(0), 0);
+    (file.generation, file.hold, file.primary) = (4, false, Some(EngineLeg::Unix(other)));
+    gateway.put(&files, &file);
+    assert_eq!(waiting.join().unwrap(), 2, "who waited is led to the next primary");
+}
+
+#[test]
+fn a_hold_that_nobody_renews_ends() {
+    let (files, gateway, mut file) = bench();
+    (file.generation, file.hold) = (2, true);
+    gateway.put(&files, &file);
+    let begun = Instant::now();
+    assert_eq!(log_in(file.listen).unwrap().1, 1, "the primary is well, and its control plane is gone");
+    assert!(begun.elapsed() > Duration::from_secs(3), "it was held first: {:?}", begun.elapsed());
+}
+
 #[test]
 fn a_login_that_is_on_its_way_to_the_old_primary_is_cut_too() {
     let (files, gateway, mut file) = bench();
