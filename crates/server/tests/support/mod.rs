@@ -65,6 +65,13 @@ impl Installation {
             let from = with.expect("another").directory.join(file);
             std::fs::copy(from, installation.directory.join(file)).expect("copied");
         }
+        if with.is_some() {
+            // Else it would be taken for ready because the other one answers, and the other one be asked in its place.
+            let path = installation.directory.join("bootstrap.json");
+            let mut bootstrap: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("a document");
+            bootstrap["base_url"] = json!("http://127.0.0.1:1");
+            std::fs::write(&path, bootstrap.to_string()).expect("written");
+        }
         installation.serve();
         installation
     }
@@ -241,7 +248,7 @@ impl Installation {
                     status: 0,
                     content_type: String::new(),
                     request_id: String::new(),
-                    body: json!({"error": error.to_string()}),
+                    body: json!({"error": format!("{error:?}")}),
                 };
             }
         };
@@ -400,7 +407,7 @@ fn answer(request: reqwest::blocking::RequestBuilder) -> (u16, Value) {
             let text = response.text().unwrap_or_default();
             (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
         }
-        Err(error) => (0, json!({"error": error.to_string()})),
+        Err(error) => (0, json!({"error": format!("{error:?}")})),
     }
 }
 
