@@ -8,6 +8,7 @@ use moorage_domain::{Problem, ProblemCode};
 use moorage_durable::Operation;
 use moorage_host::Traffic;
 use moorage_operations::failover::Failover;
+use moorage_operations::rolling_restart::RollingRestart;
 use moorage_operations::switchover::Switchover;
 use moorage_store::{Clusters, Figures, Instances, Projects, Replications};
 use std::time::Duration;
@@ -44,9 +45,9 @@ pub struct PairFigures {
     pub standby_in_sync: bool,
     /// How far the other one's queries are behind; none where that is not known.
     pub lag: Option<Duration>,
-    /// Failovers and switchovers since its creation.
+    /// How often the other one took over at once, since its creation.
     pub failovers: u64,
-    /// The latter.
+    /// How often they changed places as planned, restarts included.
     pub switchovers: u64,
 }
 
@@ -75,7 +76,8 @@ impl App {
         let instances = look.instances_of_host(self.parts.host.id()).await.map_err(problem::store)?;
         let clusters = look.clusters_of_host(self.parts.host.id()).await.map_err(problem::store)?;
         let operations = look.unfinished_operations().await.map_err(problem::store)?;
-        let takeovers = look.operations_succeeded(&[Failover::KIND, Switchover::KIND]).await.map_err(problem::store)?;
+        let takeovers =
+            look.operations_succeeded(&[Failover::KIND, Switchover::KIND, RollingRestart::KIND]).await.map_err(problem::store)?;
         let replications = look.replications().await.map_err(problem::store)?;
         let pair = |cluster: &Cluster| {
             let replication = replications.iter().find(|replication| replication.cluster == cluster.id)?;
@@ -88,7 +90,7 @@ impl App {
                 standby_in_sync: replication.promotable.is_some(),
                 lag: self.parts.board.lag(&cluster.id),
                 failovers: count(Failover::KIND),
-                switchovers: count(Switchover::KIND),
+                switchovers: count(Switchover::KIND) + count(RollingRestart::KIND),
             })
         };
         let figures = |cluster: Cluster| {

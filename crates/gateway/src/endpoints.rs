@@ -171,7 +171,7 @@ impl Endpoints {
             slot.try_again_later(file.generation);
             return Err(Refused::Listen { at, error, applied: None });
         }
-        let (generation, term, listen, public) = (file.generation, file.term, file.listen, file.public);
+        let (generation, term, listen, public, hold) = (file.generation, file.term, file.listen, file.public, file.hold);
         let settings = Settings::new(file, acceptor);
         let (endpoint, cut) = match &slot.serving {
             Some(serving) => (Arc::clone(&serving.endpoint), serving.endpoint.replace(settings)),
@@ -195,7 +195,7 @@ impl Endpoints {
         self.terms.insert(cluster.clone(), term);
         wait_until_gone(&endpoint, &cut).await;
         self.keep(cluster, bytes).await;
-        tracing::info!(%cluster, generation, term, %listen, cut = cut.len(), "endpoint in force");
+        tracing::info!(%cluster, generation, term, %listen, hold, cut = cut.len(), "endpoint in force");
         match unbound {
             Some((at, error)) => Err(Refused::Listen { at, error, applied: Some(generation) }),
             None => Ok(()),

@@ -1,12 +1,11 @@
 //! `cluster.failover`: the standby, which has everything that was acknowledged, takes the primary's place at once (decisions 10).
 
-use crate::takeover::{self, Takeover};
-use crate::world::{World, insist};
+use crate::takeover::{Course, Phase, Takeover};
+use crate::world::World;
 use async_trait::async_trait;
-use moorage_domain::Timestamp;
+use moorage_domain::{Problem, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// What was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,39 +57,17 @@ impl Operation for Failover {
         None
     }
     fn after(&self, step: Step) -> Option<Step> {
-        match step {
-            Step::Decide => Some(Step::Fence),
-            Step::Fence => Some(Step::Promote),
-            Step::Return => Some(Step::Revive),
-            Step::Promote | Step::Revive => Some(Step::Publish),
-            Step::Publish => Some(Step::Settle),
-            Step::Settle => None,
-        }
+        Phase::of(step).and_then(Phase::after)
     }
 
     async fn run(&self, step: Step, request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-        let done = match step {
-            Step::Decide => {
-                takeover::decide(&request.takeover, &request.reason, context).await?;
-                if let Some((position, at)) = &request.last_position {
-                    let ago = context.now().since(*at).as_secs_f64();
-                    context.note(format!("the former primary had written up to {position} when it was last asked, {ago:.1} s before"));
-                }
-                return Ok(Next::Go(Step::Fence));
-            }
-            Step::Fence => takeover::fence(&request.takeover, context).await.map(|()| Next::Go(Step::Promote)),
-            Step::Promote => takeover::promote(&request.takeover, context).await.map(|promoted| match promoted {
-                true => Next::Go(Step::Publish),
-                false => Next::Go(Step::Return),
-            }),
-            Step::Return => takeover::go_back(&request.takeover, context).await.map(|()| Next::Go(Step::Revive)),
-            Step::Revive => takeover::revive(&mut state.returned_at, context).await.map(|doing| match doing {
-                None => Next::Go(Step::Publish),
-                Some(doing) => Next::Wait(Step::Revive, Duration::from_millis(100), doing),
-            }),
-            Step::Publish => takeover::publish(request.struck_at, context).await.map(|()| Next::Go(Step::Settle)),
-            Step::Settle => takeover::settle(context).await.map(|()| Next::Done),
-        };
-        done.map_err(|error| insist(error, context.attempt()))
+        let Some(phase) = Phase::of(step) else { return Err(StepError::NeedsOperator(Problem::internal())) };
+        if let (Phase::Decide, Some((position, at))) = (phase, &request.last_position) {
+            let ago = context.now().since(*at).as_secs_f64();
+            context.note(format!("the former primary had written up to {position} when it was last asked, {ago:.1} s before"));
+        }
+        let Request { reason, takeover, struck_at, .. } = request;
+        let course = Course { takeover, reason, struck_at: *struck_at, returned_at: &mut state.returned_at };
+        phase.run(course, context).await
     }
 }

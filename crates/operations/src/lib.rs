@@ -32,7 +32,7 @@ pub mod world;
 pub use watcher_board::{WatcherBoard, WatcherStatus};
 pub use world::World;
 
-use moorage_durable::{Operation, Registry};
+use moorage_durable::{OnCancel, Operation, Registry, StepName};
 
 /// Whether an operation of this kind may be ended where it is, because users wait for their database: what it changes is small and can be
 /// asked for again. What changes the endpoint gives way only to what raises the term and writes the endpoint anew: it would be refused
@@ -47,6 +47,19 @@ pub fn gives_way(kind: &str, to_a_new_term: bool) -> bool {
         synchronize_parameters::SynchronizeParameters::KIND,
     ];
     others.contains(&kind) || (to_a_new_term && endpoints.contains(&kind))
+}
+
+/// Whether an operation of this kind changes the primary as planned; at this step, whether it can still be called off.
+pub fn calls_itself_off(kind: &str, step: &str) -> Option<bool> {
+    fn can<O: Operation>(operation: &O, step: &str) -> bool {
+        let at = O::Step::parse(step).unwrap_or(operation.first());
+        matches!(operation.on_cancel(at), OnCancel::CleanUpFrom(_))
+    }
+    match kind {
+        switchover::Switchover::KIND => Some(can(&switchover::Switchover, step)),
+        rolling_restart::RollingRestart::KIND => Some(can(&rolling_restart::RollingRestart, step)),
+        _ => None,
+    }
 }
 
 /// Every operation there is.

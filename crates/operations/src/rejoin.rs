@@ -1,9 +1,8 @@
 //! `cluster.rejoin`: a standby that was lost, or a former primary, is in sync again. Until then nobody waits for it.
 
 use crate::replication;
-use crate::serving;
 use crate::standby::{self, Progress};
-use crate::world::{World, engine_failed, host_failed};
+use crate::world::{World, host_failed};
 use async_trait::async_trait;
 use moorage_domain::decide::synchrony::{self, Known};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
@@ -110,12 +109,7 @@ async fn release(context: &mut Context<World>) -> Result<Next<Step>, StepError> 
     if synchrony::leave(known) == synchrony::Next::Forget {
         return Ok(Next::Go(Step::Forget));
     }
-    // Who has ended waits for nobody, and is about to be started again.
-    standby::check_process(world, loaded.instance()?).await?;
-    let engine = world.engine(loaded.cluster.engine)?;
-    let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
-    let mut session = engine.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
-    session.release_commits().await.map_err(engine_failed)?;
+    standby::release_commits(world, &loaded).await?;
     Ok(Next::Go(Step::Prepare))
 }
 

@@ -1,10 +1,10 @@
 //! `cluster.rolling-restart`: the standby is restarted first, then takes the primary's place, which follows it when it is back.
 
+use crate::replication;
 use crate::standby::{self, Progress};
 use crate::switchover::{self, Patience};
-use crate::takeover::{self, Takeover};
-use crate::world::{World, engine_failed, host_failed, insist};
-use crate::{replication, serving};
+use crate::takeover::{self, Course, Phase, Takeover};
+use crate::world::{World, host_failed, insist};
 use async_trait::async_trait;
 use moorage_domain::{Problem, ProblemCode, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
@@ -81,12 +81,8 @@ impl Operation for RollingRestart {
             Step::Synchronise => Some(Step::Hold),
             Step::Hold => Some(Step::Drain),
             Step::Drain => Some(Step::Decide),
-            Step::Decide => Some(Step::Fence),
-            Step::Fence => Some(Step::Promote),
-            Step::Return => Some(Step::Revive),
-            Step::Promote | Step::Revive => Some(Step::Publish),
-            Step::Publish => Some(Step::Settle),
-            Step::Settle | Step::CallOff => None,
+            Step::CallOff => None,
+            step => Phase::of(step).and_then(Phase::after),
         }
     }
     fn patience(&self, step: Step) -> Option<Duration> {
@@ -94,60 +90,42 @@ impl Operation for RollingRestart {
     }
 
     async fn run(&self, step: Step, _request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-        let done = match step {
-            Step::Forget => return forget(context).await,
-            Step::Release => return release(context).await,
-            Step::Stop => return stop(context).await,
-            Step::Prepare => {
-                return Ok(match standby::prepare(&mut state.standby, context).await? {
-                    Progress::Waits(doing) => Next::Wait(Step::Prepare, Duration::from_millis(100), doing.into()),
-                    _ => Next::Go(Step::Start),
-                });
+        if let Some(phase) = Phase::of(step) {
+            let takeover = chosen(state)?;
+            let course = Course { takeover: &takeover, reason: REASON, struck_at: state.drained_at, returned_at: &mut state.returned_at };
+            return phase.run(course, context).await;
+        }
+        Ok(match step {
+            Step::Forget => forget(context).await?,
+            Step::Release => release(context).await?,
+            Step::Stop => stop(context).await?,
+            Step::Prepare => match standby::prepare(&mut state.standby, context).await? {
+                Progress::Waits(doing) => Next::Wait(Step::Prepare, Duration::from_millis(100), doing.into()),
+                _ => Next::Go(Step::Start),
+            },
+            Step::Start => match standby::start(&mut state.standby, context).await? {
+                Progress::Done => Next::Go(Step::Synchronise),
+                Progress::Waits(doing) => Next::Wait(Step::Start, Duration::from_millis(50), doing.into()),
+                Progress::DoesNotFit => make_anew(state),
+            },
+            Step::Synchronise => match standby::synchronise(&mut state.standby, context).await? {
+                Progress::Done => Next::Go(Step::Hold),
+                Progress::Waits(doing) => Next::Wait(Step::Synchronise, Duration::from_millis(20), doing.into()),
+                Progress::DoesNotFit => make_anew(state),
+            },
+            Step::Hold => hold(state, context).await?,
+            Step::Drain => match switchover::drain(&chosen(state)?, PATIENCE, &mut state.held_at, context).await? {
+                None => {
+                    state.drained_at.get_or_insert(context.now());
+                    Next::Go(Step::Decide)
+                }
+                Some(doing) => Next::Wait(Step::Drain, Duration::from_millis(1), doing),
+            },
+            _ => {
+                switchover::call_off(context).await.map_err(|error| insist(error, context.attempt()))?;
+                Next::Done
             }
-            Step::Start => {
-                return Ok(match standby::start(&mut state.standby, context).await? {
-                    Progress::Done => Next::Go(Step::Synchronise),
-                    Progress::Waits(doing) => Next::Wait(Step::Start, Duration::from_millis(50), doing.into()),
-                    Progress::DoesNotFit => make_anew(state),
-                });
-            }
-            Step::Synchronise => {
-                return Ok(match standby::synchronise(&mut state.standby, context).await? {
-                    Progress::Done => Next::Go(Step::Hold),
-                    Progress::Waits(doing) => Next::Wait(Step::Synchronise, Duration::from_millis(20), doing.into()),
-                    Progress::DoesNotFit => make_anew(state),
-                });
-            }
-            Step::Hold => return hold(state, context).await,
-            Step::Drain => {
-                let takeover = chosen(state)?;
-                return Ok(match switchover::drain(&takeover, PATIENCE, &mut state.held_at, context).await? {
-                    None => {
-                        state.drained_at.get_or_insert(context.now());
-                        Next::Go(Step::Decide)
-                    }
-                    Some(doing) => Next::Wait(Step::Drain, Duration::from_millis(1), doing),
-                });
-            }
-            Step::Decide => {
-                takeover::decide(&chosen(state)?, REASON, context).await?;
-                return Ok(Next::Go(Step::Fence));
-            }
-            Step::Fence => takeover::fence(&chosen(state)?, context).await.map(|()| Next::Go(Step::Promote)),
-            Step::Promote => takeover::promote(&chosen(state)?, context).await.map(|promoted| match promoted {
-                true => Next::Go(Step::Publish),
-                false => Next::Go(Step::Return),
-            }),
-            Step::Return => takeover::go_back(&chosen(state)?, context).await.map(|()| Next::Go(Step::Revive)),
-            Step::Revive => takeover::revive(&mut state.returned_at, context).await.map(|doing| match doing {
-                None => Next::Go(Step::Publish),
-                Some(doing) => Next::Wait(Step::Revive, Duration::from_millis(100), doing),
-            }),
-            Step::Publish => takeover::publish(state.drained_at, context).await.map(|()| Next::Go(Step::Settle)),
-            Step::Settle => takeover::settle(context).await.map(|()| Next::Done),
-            Step::CallOff => switchover::call_off(context).await.map(|()| Next::Done),
-        };
-        done.map_err(|error| insist(error, context.attempt()))
+        })
     }
 }
 
@@ -178,10 +156,7 @@ async fn forget(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
 async fn release(context: &Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    standby::check_process(world, loaded.instance()?).await?;
-    let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
-    let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
-    session.release_commits().await.map_err(engine_failed)?;
+    standby::release_commits(world, &loaded).await?;
     Ok(Next::Go(Step::Stop))
 }
 

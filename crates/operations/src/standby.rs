@@ -2,7 +2,7 @@
 
 use crate::replication::{self, Joined};
 use crate::serving::{self, Answer};
-use crate::world::{Loaded, World, host_failed};
+use crate::world::{Loaded, World, engine_failed, host_failed};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
 use moorage_domain::layout::JobStep;
@@ -190,8 +190,16 @@ async fn check_primary(world: &World, loaded: &Loaded) -> Result<(), StepError> 
     }
 }
 
+/// Has the primary's commits wait for nobody. One that has ended waits for nobody anyway, and is about to be started again.
+pub(crate) async fn release_commits(world: &World, loaded: &Loaded) -> Result<(), StepError> {
+    check_process(world, loaded.instance()?).await?;
+    let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
+    let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+    session.release_commits().await.map_err(engine_failed)
+}
+
 /// Ends the operation when the primary's process has ended.
-pub(crate) async fn check_process(world: &World, primary: &Instance) -> Result<(), StepError> {
+async fn check_process(world: &World, primary: &Instance) -> Result<(), StepError> {
     match world.host.process(&primary.id).await.map_err(host_failed)? {
         ProcessState::Running { .. } => Ok(()),
         _ => Err(lost("The primary has ended meanwhile.")),

@@ -1,7 +1,7 @@
 //! `cluster.switchover`: primary and standby change places while both are well. New connections wait, transactions end first.
 
 use crate::serving::{self, Lead};
-use crate::takeover::{self, Takeover};
+use crate::takeover::{self, Course, Phase, Takeover};
 use crate::world::{Loaded, World, engine_failed, host_failed, insist};
 use async_trait::async_trait;
 use moorage_domain::instance::Observed;
@@ -78,12 +78,8 @@ impl Operation for Switchover {
             Step::Prepare => Some(Step::Hold),
             Step::Hold => Some(Step::Drain),
             Step::Drain => Some(Step::Decide),
-            Step::Decide => Some(Step::Fence),
-            Step::Fence => Some(Step::Promote),
-            Step::Return => Some(Step::Revive),
-            Step::Promote | Step::Revive => Some(Step::Publish),
-            Step::Publish => Some(Step::Settle),
-            Step::Settle | Step::CallOff => None,
+            Step::CallOff => None,
+            step => Phase::of(step).and_then(Phase::after),
         }
     }
     fn patience(&self, step: Step) -> Option<Duration> {
@@ -91,41 +87,29 @@ impl Operation for Switchover {
     }
 
     async fn run(&self, step: Step, request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-        let done = match step {
-            Step::Prepare => return prepare(request, context).await,
+        if let Some(phase) = Phase::of(step) {
+            let Request { reason, takeover, .. } = request;
+            let course = Course { takeover, reason, struck_at: state.drained_at, returned_at: &mut state.returned_at };
+            return phase.run(course, context).await;
+        }
+        match step {
+            Step::Prepare => prepare(request, context).await,
             Step::Hold => {
                 hold(&mut state.held_at, context).await?;
-                return Ok(Next::Go(Step::Drain));
+                Ok(Next::Go(Step::Drain))
             }
             Step::Drain => {
                 let patience = Patience { seconds: request.grace_seconds, force: request.force };
-                return Ok(match drain(&request.takeover, patience, &mut state.held_at, context).await? {
+                Ok(match drain(&request.takeover, patience, &mut state.held_at, context).await? {
                     None => {
                         state.drained_at.get_or_insert(context.now());
                         Next::Go(Step::Decide)
                     }
                     Some(doing) => Next::Wait(Step::Drain, Duration::from_millis(1), doing),
-                });
+                })
             }
-            Step::Decide => {
-                takeover::decide(&request.takeover, &request.reason, context).await?;
-                return Ok(Next::Go(Step::Fence));
-            }
-            Step::Fence => takeover::fence(&request.takeover, context).await.map(|()| Next::Go(Step::Promote)),
-            Step::Promote => takeover::promote(&request.takeover, context).await.map(|promoted| match promoted {
-                true => Next::Go(Step::Publish),
-                false => Next::Go(Step::Return),
-            }),
-            Step::Return => takeover::go_back(&request.takeover, context).await.map(|()| Next::Go(Step::Revive)),
-            Step::Revive => takeover::revive(&mut state.returned_at, context).await.map(|doing| match doing {
-                None => Next::Go(Step::Publish),
-                Some(doing) => Next::Wait(Step::Revive, Duration::from_millis(100), doing),
-            }),
-            Step::Publish => takeover::publish(state.drained_at, context).await.map(|()| Next::Go(Step::Settle)),
-            Step::Settle => takeover::settle(context).await.map(|()| Next::Done),
-            Step::CallOff => call_off(context).await.map(|()| Next::Done),
-        };
-        done.map_err(|error| insist(error, context.attempt()))
+            _ => call_off(context).await.map(|()| Next::Done).map_err(|error| insist(error, context.attempt())),
+        }
     }
 }
 

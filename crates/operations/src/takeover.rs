@@ -2,11 +2,11 @@
 
 use crate::manifest;
 use crate::serving::{self, Answer, Lead};
-use crate::world::{Loaded, World, engine_failed, host_failed};
+use crate::world::{Loaded, World, engine_failed, host_failed, insist};
 use moorage_domain::instance::{Instance, Observed, ProcessState};
 use moorage_domain::replication::{Promotable, Replication};
 use moorage_domain::{InstanceId, Problem, ProblemCode, Timestamp};
-use moorage_durable::{Context, StepError};
+use moorage_durable::{Context, Next, StepError, StepName, steps};
 use moorage_store::Write;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -20,9 +20,93 @@ pub struct Takeover {
     pub to: Promotable,
 }
 
+steps! {
+    /// The steps of a takeover in their order; each operation that changes the primary has them under the same names.
+    pub enum Phase { Decide, Fence, Promote, Return, Revive, Publish, Settle }
+}
+
+/// What the steps of a takeover need to know.
+pub(crate) struct Course<'a> {
+    /// Who takes whose place.
+    pub(crate) takeover: &'a Takeover,
+    /// Why, in one sentence.
+    pub(crate) reason: &'a str,
+    /// Since when nobody could write.
+    pub(crate) struck_at: Option<Timestamp>,
+    /// When the former primary was started again, because the one who was to take over had ended before it could.
+    pub(crate) returned_at: &'a mut Option<Timestamp>,
+}
+
+impl Phase {
+    /// Which of these an operation's step is.
+    pub(crate) fn of(step: impl StepName) -> Option<Self> {
+        Self::parse(step.name())
+    }
+
+    /// What comes after a step whose work an operator did by hand.
+    pub(crate) fn after<S: StepName>(self) -> Option<S> {
+        let next = match self {
+            Self::Decide => Self::Fence,
+            Self::Fence => Self::Promote,
+            Self::Return => Self::Revive,
+            Self::Promote | Self::Revive => Self::Publish,
+            Self::Publish => Self::Settle,
+            Self::Settle => return None,
+        };
+        S::parse(next.name())
+    }
+
+    /// Carries the step out. Until it is decided a failure ends the operation; afterwards it is insisted on, for nobody may be left half
+    /// way between two primaries.
+    pub(crate) async fn run<S: StepName>(self, course: Course<'_>, context: &mut Context<World>) -> Result<Next<S>, StepError> {
+        let next = match self.carry_out(course, context).await {
+            Err(error) if self != Self::Decide => return Err(insist(error, context.attempt())),
+            next => next?,
+        };
+        let step = |phase: Phase| S::parse(phase.name()).ok_or_else(|| StepError::NeedsOperator(Problem::internal()));
+        Ok(match next {
+            Next::Go(phase) => Next::Go(step(phase)?),
+            Next::Wait(phase, rest, why) => Next::Wait(step(phase)?, rest, why),
+            _ => Next::Done,
+        })
+    }
+
+    async fn carry_out(self, course: Course<'_>, context: &mut Context<World>) -> Result<Next<Self>, StepError> {
+        let Course { takeover, reason, struck_at, returned_at } = course;
+        Ok(match self {
+            Self::Decide => {
+                decide(takeover, reason, context).await?;
+                Next::Go(Self::Fence)
+            }
+            Self::Fence => {
+                fence(takeover, context).await?;
+                Next::Go(Self::Promote)
+            }
+            Self::Promote if promote(takeover, context).await? => Next::Go(Self::Publish),
+            Self::Promote => Next::Go(Self::Return),
+            Self::Return => {
+                go_back(takeover, context).await?;
+                Next::Go(Self::Revive)
+            }
+            Self::Revive => match revive(returned_at, context).await? {
+                None => Next::Go(Self::Publish),
+                Some(doing) => Next::Wait(Self::Revive, Duration::from_millis(100), doing),
+            },
+            Self::Publish => {
+                publish(struck_at, context).await?;
+                Next::Go(Self::Settle)
+            }
+            Self::Settle => {
+                settle(context).await?;
+                Next::Done
+            }
+        })
+    }
+}
+
 /// Makes true: a new term with another primary is recorded, and nobody may take its place yet. Who is to take over is looked at once
 /// more: it must still be recorded as promotable, in the life it lives. Repeating finds the term decided.
-pub(crate) async fn decide(takeover: &Takeover, reason: &str, context: &mut Context<World>) -> Result<(), StepError> {
+async fn decide(takeover: &Takeover, reason: &str, context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let replication = loaded.replication()?;
@@ -73,7 +157,7 @@ fn with_role(instance: &Instance, role: &str) -> Instance {
 
 /// Makes true: the gateway leads nobody to the former primary (who comes new waits for the next one), and no process of it is left,
 /// whatever it was doing. Repeating finds it so.
-pub(crate) async fn fence(takeover: &Takeover, context: &mut Context<World>) -> Result<(), StepError> {
+async fn fence(takeover: &Takeover, context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let cluster = &loaded.cluster;
@@ -92,7 +176,7 @@ pub(crate) async fn fence(takeover: &Takeover, context: &mut Context<World>) -> 
 
 /// Makes true: the one who takes over is writable. Everything it had received is applied first. Repeating finds it so. A later life of it
 /// may lack what was acknowledged: then it is false, and the former primary, which has everything, has to come back.
-pub(crate) async fn promote(takeover: &Takeover, context: &mut Context<World>) -> Result<bool, StepError> {
+async fn promote(takeover: &Takeover, context: &mut Context<World>) -> Result<bool, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     if !lives(world, &takeover.to).await? {
@@ -118,13 +202,13 @@ pub(crate) async fn promote(takeover: &Takeover, context: &mut Context<World>) -
     }
 }
 
-pub(crate) async fn lives(world: &World, promotable: &Promotable) -> Result<bool, StepError> {
+async fn lives(world: &World, promotable: &Promotable) -> Result<bool, StepError> {
     let process = world.host.process(&promotable.instance).await.map_err(host_failed)?;
     Ok(matches!(process, ProcessState::Running { incarnation, .. } if incarnation == promotable.incarnation))
 }
 
 /// Makes true: the former primary is the primary again, in a term of its own; no user has reached the other one. Repeating finds it so.
-pub(crate) async fn go_back(takeover: &Takeover, context: &mut Context<World>) -> Result<(), StepError> {
+async fn go_back(takeover: &Takeover, context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let replication = loaded.replication()?;
@@ -141,7 +225,7 @@ pub(crate) async fn go_back(takeover: &Takeover, context: &mut Context<World>) -
 }
 
 /// Makes true: the former primary runs and is writable again; until it is so, in words what it does. Repeating finds it so.
-pub(crate) async fn revive(returned_at: &mut Option<Timestamp>, context: &Context<World>) -> Result<Option<String>, StepError> {
+async fn revive(returned_at: &mut Option<Timestamp>, context: &Context<World>) -> Result<Option<String>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let since = *returned_at.get_or_insert(context.now());
@@ -167,7 +251,7 @@ async fn promote_primary(world: &World, loaded: &Loaded) -> Result<String, StepE
 }
 
 /// Makes true: users reach the new primary. Repeating changes nothing.
-pub(crate) async fn publish(struck_at: Option<Timestamp>, context: &mut Context<World>) -> Result<(), StepError> {
+async fn publish(struck_at: Option<Timestamp>, context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     serving::keep_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::ToInstance).await?;
@@ -183,7 +267,7 @@ pub(crate) async fn publish(struck_at: Option<Timestamp>, context: &mut Context<
 
 /// Makes true: what the new primary did first is on disk, also for whoever has to rewind it one day. It is only better so: a failure is
 /// noted. Repeating does it again.
-pub(crate) async fn settle(context: &mut Context<World>) -> Result<(), StepError> {
+async fn settle(context: &mut Context<World>) -> Result<(), StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     if let Err(error) = checkpoint(world, &loaded, loaded.instance()?).await {

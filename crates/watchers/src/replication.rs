@@ -10,12 +10,11 @@ use moorage_domain::decide::failover::{Seen, Sight, Verdict, decide};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
 use moorage_domain::{ClusterId, InstanceId, OperationId, Timestamp};
-use moorage_durable::Operation as _;
 use moorage_engine::EngineSession;
 use moorage_host::Change;
 use moorage_operations::takeover::Takeover;
 use moorage_operations::world::Loaded;
-use moorage_operations::{failover, gives_way, recover, rejoin, rolling_restart, serving, switchover};
+use moorage_operations::{calls_itself_off, failover, gives_way, recover, rejoin, serving};
 use moorage_store::{Operations as _, Replications, StoreError};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -219,8 +218,8 @@ async fn makes_room(watch: &Watch, loaded: &Loaded, holder: &OperationId, verdic
     let mut look = watch.world.store.look().await?;
     let Some(row) = look.operation_row(holder).await? else { return Ok(false) };
     drop(look);
-    let is_planned = [switchover::Switchover::KIND, rolling_restart::RollingRestart::KIND].contains(&row.kind.as_str());
-    if is_planned && row.outcome.is_none() && row.cancel_requested_at.is_none() {
+    let planned = calls_itself_off(&row.kind, &row.step);
+    if planned == Some(true) && row.outcome.is_none() && row.cancel_requested_at.is_none() {
         let mut uow = watch.world.store.begin().await?;
         uow.request_cancel(holder, now()).await?;
         uow.commit().await?;
@@ -228,7 +227,11 @@ async fn makes_room(watch: &Watch, loaded: &Loaded, holder: &OperationId, verdic
     }
     let fails_over = matches!(verdict, Verdict::FailOver(_));
     // One that is calling itself off has decided nothing; a failover writes the endpoint anew.
-    Ok(gives_way(&row.kind, fails_over) || (fails_over && is_planned && row.outcome.is_some()))
+    let makes_room = gives_way(&row.kind, fails_over) || (fails_over && planned.is_some() && row.outcome.is_some());
+    if makes_room {
+        tracing::warn!(cluster = %loaded.cluster.id, operation = %holder, kind = row.kind, "an operation is ended, because users wait for something else");
+    }
+    Ok(makes_room)
 }
 
 /// Whether the primary's commits wait for the standby, as far as it says, and how long they have lacked an acknowledgement.
