@@ -134,6 +134,31 @@ class Service:
             self.live(cluster, created["request_id"], name, body)
         finally:
             self.remove(cluster)
+        self.drive_two(dict(body, name=name + "Two"))
+
+    def drive_two(self, body):
+        """The life of a highly available cluster."""
+        group = dict(body["instance_groups"][0], role_type="ACTIVE_STANDBY")
+        instance = {"public_ip_id": "", "service_ip_address": ""}
+        group["instances"] = [dict(instance, role_type=role) for role in ("ACTIVE", "STANDBY")]
+        created = self.clusters.create_cluster(**dict(body, ha_enabled=True, instance_groups=[group]))
+        cluster = created["resource"]["id"]
+        try:
+            self.wait_for_request("create of two", created["request_id"])
+            before = self.clusters.show_cluster(cluster_id=cluster)
+            places = self.places(before)
+            self.check("a highly available cluster is shown as one", before["ha_enabled"] and before["instance_count"] == 2, before)
+            self.check("it has a virtual address and one for each instance", len({before["virtual_ip_address"], *places.values()}) == 3, before)
+            self.change(cluster, "switchover", "RESTARTING", "RUNNING")
+            after = self.clusters.show_cluster(cluster_id=cluster)
+            moved = (self.places(after)["ACTIVE"], self.places(after)["STANDBY"]) == (places["STANDBY"], places["ACTIVE"])
+            self.check("they have changed places and kept their addresses", moved, after)
+            self.check("the virtual address stays", after["virtual_ip_address"] == before["virtual_ip_address"], after)
+        finally:
+            self.remove(cluster)
+
+    def places(self, shown):
+        return {one["role_type"]: one["service_ip_address"] for one in shown["instance_groups"][0]["instances"]}
 
     def catalogue(self):
         versions = self.versions.list_engine_versions(eos_included=False)["contents"]
@@ -149,8 +174,8 @@ class Service:
         create = self.clusters.create_cluster
         wrong = dict(body, name="no-good")
         refused(f"{self.engine}: a bad name is refused", lambda: create(**wrong), 400, "ValidationError")
-        wrong = dict(body, ha_enabled=True)
-        refused(f"{self.engine}: high availability is refused by name", lambda: create(**wrong), 400, "Dbaas.ValidationError.NotSupportedYet")
+        alone = dict(body, ha_enabled=True)
+        refused(f"{self.engine}: one instance is not highly available", lambda: create(**alone), 400, "ValidationError")
         unknown = "0" * 32
         refused(
             f"{self.engine}: an unknown cluster is not found",
@@ -166,7 +191,7 @@ class Service:
         )
         refused(
             f"{self.engine}: an operation that is not there yet says so",
-            lambda: self.clusters.switchover_cluster(cluster_id=unknown),
+            lambda: self.clusters.promote_replica_cluster(cluster_id=unknown),
             400,
             "Dbaas.ValidationError.NotSupportedYet",
         )

@@ -21,6 +21,7 @@ const SERVED: &[&str] = &[
     "POST /v1/clusters/{cluster_id}/start",
     "POST /v1/clusters/{cluster_id}/stop",
     "POST /v1/clusters/{cluster_id}/restart",
+    "POST /v1/clusters/{cluster_id}/switchover",
     "POST /v1/clusters/{cluster_id}/security-group-rules",
     "POST /v1/clusters/{cluster_id}/maintenance",
     "DELETE /v1/clusters/{cluster_id}/maintenance",

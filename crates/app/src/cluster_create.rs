@@ -18,6 +18,7 @@ use moorage_engine::Engine;
 use moorage_operations::{owner, provision};
 use moorage_store::{Clusters, Endpoints, NewCluster, UnitOfWork};
 use secrecy::{ExposeSecret, SecretString};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 impl App {
@@ -28,6 +29,10 @@ impl App {
         let engine = self.engine(installation.engine)?;
         let database = check_database(engine.as_ref(), &command.database, &self.parts.host.administrator())?;
         let groups = check_groups(&command.groups, command.highly_available)?;
+        if command.virtual_address.is_some() && !command.highly_available {
+            return Err(Problem::invalid("virtual_ip_address", "Only a highly available cluster has a virtual address.")
+                .hint("Give the address as that of its instance."));
+        }
         let port = command.port.unwrap_or_else(|| engine.default_port());
         if port < 1024 {
             return Err(Problem::invalid("database_port", "A port is a number from 1024 to 65535."));
@@ -63,6 +68,7 @@ impl App {
                 tags: command.tags,
                 service_watch_log_collection: command.service_watch_log_collection,
                 deletion_protection: command.deletion_protection,
+                virtual_address: command.virtual_address,
             },
             host: self.host_id(),
             state: ServiceState::Creating,
@@ -81,7 +87,7 @@ impl App {
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         // It may have ended while the password was hashed.
         crate::projects::find(&mut uow, actor, actor.project.as_str()).await?;
-        self.check_address(&mut uow, subnet, &cluster).await?;
+        self.check_addresses(&mut uow, subnet, &cluster).await?;
         // Within the transaction that promises it: two newcomers are not both let in for the last room.
         let promised = uow.promised_on(&cluster.host).await.map_err(problem::store)?;
         admission::decide(&capacity, &promised, &Promise::to(&cluster.spec), &self.parts.overcommit)?;
@@ -128,11 +134,26 @@ impl App {
         })
     }
 
-    /// Within the transaction that promises the address, so that it is promised once.
-    async fn check_address(&self, uow: &mut UnitOfWork, subnet: &Subnet, cluster: &Cluster) -> Result<(), Problem> {
-        let Some(address) = cluster.spec.wished_address() else { return Ok(()) };
-        let taken = uow.taken_addresses(&cluster.host, &cluster.id).await.map_err(problem::store)?;
-        choose_address(subnet, Some(address), &taken, &[]).map(|_| ())
+    /// Within the transaction that promises the addresses, so that each is promised once.
+    async fn check_addresses(&self, uow: &mut UnitOfWork, subnet: &Subnet, cluster: &Cluster) -> Result<(), Problem> {
+        let spec = &cluster.spec;
+        if spec.wished_addresses().next().is_none() {
+            return Ok(());
+        }
+        let mut taken = uow.taken_addresses(&cluster.host, &cluster.id).await.map_err(problem::store)?;
+        let mut check = |address: Option<Ipv4Addr>, field: String| {
+            let Some(address) = address else { return Ok(()) };
+            choose_address(subnet, Some(address), &taken, &[]).map_err(|problem| problem.field(field))?;
+            // Nor twice within the cluster.
+            taken.insert(address);
+            Ok(())
+        };
+        if !spec.is_highly_available() {
+            return check(spec.wished_address(), "service_ip_address".to_owned());
+        }
+        check(spec.virtual_address, "virtual_ip_address".to_owned())?;
+        let mut slots = 0..spec.groups.iter().map(|group| group.instances.len()).sum();
+        slots.try_for_each(|slot| check(spec.wished_address_of(slot), format!("instance_groups.0.instances.{slot}.service_ip_address")))
     }
 }
 

@@ -23,7 +23,7 @@ pub struct CreateCluster {
     pub port: Option<u16>,
     /// Allowed client addresses; empty admits the cluster's own subnet only.
     pub allow_list: Vec<String>,
-    /// Instance groups, exactly one with exactly one instance for now.
+    /// Instance groups, exactly one: with one instance, or with two in a highly available cluster.
     pub groups: Vec<CreateGroup>,
     /// Subnet; the first configured one where none is given.
     pub subnet: Option<String>,
@@ -31,6 +31,8 @@ pub struct CreateCluster {
     pub timezone: String,
     /// Two instances: one writes, the other takes its place.
     pub highly_available: bool,
+    /// The address of the endpoint that the user insists on, of a highly available cluster.
+    pub virtual_address: Option<Ipv4Addr>,
     /// Maintenance window, echoed.
     pub maintenance: Option<MaintenanceWindow>,
     /// Backup wish, echoed.
@@ -138,6 +140,13 @@ pub struct SwitchOver {
     pub grace_seconds: u32,
     /// Those that take longer are cut; otherwise they call the switchover off.
     pub force: bool,
+}
+
+impl Default for SwitchOver {
+    /// What is done if nothing else is said.
+    fn default() -> Self {
+        Self { grace_seconds: 10, force: false }
+    }
 }
 
 /// Which clusters to list.

@@ -35,7 +35,8 @@ impl App {
             return Err(Problem::new(ProblemCode::WrongState, format!("The operation has ended: {}.", view.status.as_str())));
         }
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
-        uow.request_cancel(&view.id, now()).await.map_err(problem::store)?;
+        let why = format!("{} asked to call it off.", actor.user_name);
+        uow.request_cancel(&view.id, &why, now()).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)?;
         (self.parts.wake)();
         self.operation(actor, id).await

@@ -38,6 +38,9 @@ pub struct ClusterSpec {
     /// Whether it refuses to be terminated until this is switched off.
     #[serde(default)]
     pub deletion_protection: bool,
+    /// The address of the endpoint that the user insists on, of a cluster of several instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_address: Option<Ipv4Addr>,
 }
 
 /// The first database of a cluster.
@@ -137,9 +140,18 @@ impl ClusterSpec {
             data => data,
         }
     }
-    /// The address that the user insists on.
+    /// The address of the endpoint that the user insists on; without high availability that of its only instance.
     pub fn wished_address(&self) -> Option<Ipv4Addr> {
-        self.groups.iter().flat_map(|group| &group.instances).find_map(|instance| instance.service_address)
+        if self.is_highly_available() { self.virtual_address } else { self.wished_address_of(0) }
+    }
+    /// The address that the user insists on for the instance in that place.
+    pub fn wished_address_of(&self, slot: usize) -> Option<Ipv4Addr> {
+        self.groups.iter().flat_map(|group| &group.instances).nth(slot).and_then(|instance| instance.service_address)
+    }
+    /// Every address that the user insists on.
+    pub fn wished_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let instances = self.groups.iter().flat_map(|group| &group.instances);
+        self.virtual_address.into_iter().chain(instances.filter_map(|instance| instance.service_address))
     }
     /// Whether a standby is kept that takes the primary's place.
     pub fn is_highly_available(&self) -> bool {

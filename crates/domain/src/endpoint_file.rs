@@ -51,6 +51,33 @@ pub struct EndpointFile {
     /// [`GatewayAsk::Drain`], each between two of its transactions.
     #[serde(default)]
     pub hold: bool,
+    /// Single instances that are reached besides, each at an address of its own; the rest of this file holds for them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceEndpoint>,
+}
+
+/// Where one instance of a cluster is reached, whatever its role is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceEndpoint {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How the instance is reached; none: listen, but answer that the database is not available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leg: Option<EngineLeg>,
+}
+
+impl EndpointFile {
+    /// What holds for one of the single instances.
+    pub fn of_instance(&self, instance: &InstanceEndpoint) -> Self {
+        Self {
+            listen: instance.listen,
+            public: None,
+            primary: instance.leg.clone(),
+            hold: self.hold && instance.leg.is_some() && instance.leg == self.primary,
+            instances: Vec::new(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Certificate and key files.

@@ -2,6 +2,7 @@
 
 use crate::{ClusterId, HostId, InstanceId, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// An instance's row.
@@ -40,6 +41,23 @@ pub struct Endpoint {
     pub port: u16,
     /// Where other machines reach it besides; none where the host offers no public addresses.
     pub public: Option<SocketAddrV4>,
+    /// Where single instances are reached besides, at the same port; empty where there is only one, which has the address above.
+    pub instances: BTreeMap<InstanceId, Ipv4Addr>,
+}
+
+impl Endpoint {
+    /// Where an instance is reached.
+    pub fn address_of(&self, instance: &InstanceId) -> Ipv4Addr {
+        self.instances.get(instance).copied().unwrap_or(self.address)
+    }
+    /// Whether an address is that of a single instance.
+    pub fn is_of_an_instance(&self, address: Ipv4Addr) -> bool {
+        self.instances.values().any(|of| *of == address)
+    }
+    /// Every address that the gateway has for it on its subnet.
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        std::iter::once(self.address).chain(self.instances.values().copied())
+    }
 }
 
 /// What is known of an instance's process and engine; stored as a document, additive.

@@ -152,11 +152,14 @@ async fn conversation(stream: UnixStream, endpoints: &Mutex<Endpoints>) -> io::R
         let answer: GatewayAnswer = match ask {
             GatewayAsk::Apply { cluster } => endpoints.lock().await.apply(&cluster).await,
             GatewayAsk::Drain { cluster } => {
-                let endpoint = endpoints.lock().await.find(&cluster);
-                let sessions = match endpoint {
-                    Some(endpoint) => endpoint.drain(DRAIN).await,
-                    None => 0,
-                };
+                let found = endpoints.lock().await.find(&cluster);
+                let mut sessions = 0;
+                for (index, endpoint) in found.iter().enumerate() {
+                    // Of the instances only the one that leaves has its sessions go.
+                    if index == 0 || endpoint.settings().file.hold {
+                        sessions += endpoint.drain(DRAIN).await;
+                    }
+                }
                 GatewayAnswer::Draining { cluster, sessions: u32::try_from(sessions).unwrap_or(u32::MAX) }
             }
             GatewayAsk::Status => endpoints.lock().await.status(),

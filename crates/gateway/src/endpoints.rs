@@ -42,12 +42,48 @@ enum Refused {
     },
 }
 
-/// An endpoint in force.
-struct Serving {
+/// A way in: a cluster's endpoint, or one of its instances at an address of its own.
+struct Door {
+    /// The address of the instance; none: the cluster's endpoint.
+    instance: Option<SocketAddr>,
     endpoint: Arc<Endpoint>,
     listening: Vec<Listening>,
+}
+
+/// A file in force.
+struct Serving {
+    /// The cluster's endpoint first.
+    doors: Vec<Door>,
     bytes: Vec<u8>,
     stamps: Option<TlsStamps>,
+}
+
+impl Serving {
+    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.doors.first().map(|door| &door.endpoint)
+    }
+    fn serves_at(&self, instance: Option<SocketAddr>, at: SocketAddr) -> bool {
+        let mut doors = self.doors.iter().filter(|door| door.instance == instance);
+        doors.any(|door| door.listening.iter().any(|listening| listening.address == at))
+    }
+}
+
+/// A way in as wished.
+struct WishedDoor {
+    instance: Option<SocketAddr>,
+    addresses: Vec<SocketAddr>,
+    file: EndpointFile,
+}
+
+/// The ways in that a file wishes for, the cluster's endpoint first.
+fn wished_doors(file: EndpointFile) -> Vec<WishedDoor> {
+    let of_instances = file.instances.iter().map(|instance| {
+        let (listen, file) = (instance.listen, file.of_instance(instance));
+        WishedDoor { instance: Some(listen), addresses: vec![listen], file }
+    });
+    let of_instances: Vec<_> = of_instances.collect();
+    let addresses = std::iter::once(file.listen).chain(file.public).collect();
+    std::iter::once(WishedDoor { instance: None, addresses, file }).chain(of_instances).collect()
 }
 
 /// An endpoint that could not be put in force for a reason that may pass by itself.
@@ -145,7 +181,7 @@ impl Endpoints {
         }
         let acceptor = match load_tls(&file).await {
             Ok(acceptor) => acceptor,
-            Err(error) => match slot.serving.as_ref().map(|serving| serving.endpoint.settings()) {
+            Err(error) => match slot.serving.as_ref().and_then(Serving::endpoint).map(|endpoint| endpoint.settings()) {
                 // A fence must not wait for a certificate.
                 Some(before) if before.file.tls == file.tls && (file.term > seen || before.file.primary != file.primary) => {
                     tracing::warn!(%cluster, %error, "the certificate cannot be used; the one before stays in use");
@@ -158,44 +194,59 @@ impl Endpoints {
                 }
             },
         };
-        let serves_at = |at| slot.serving.as_ref().is_some_and(|serving| serving.listening.iter().any(|listening| listening.address == at));
+        let (generation, term, listen, hold) = (file.generation, file.term, file.listen, file.hold);
+        let wished = wished_doors(file);
         let mut bound = Vec::new();
         let mut unbound = None;
-        for at in std::iter::once(file.listen).chain(file.public).filter(|at| !serves_at(*at)) {
+        for (door, at) in wished.iter().flat_map(|door| door.addresses.iter().map(|at| (door.instance, *at))) {
+            if slot.serving.as_ref().is_some_and(|serving| serving.serves_at(door, at)) {
+                continue;
+            }
             match bind(at) {
-                Ok(listener) => bound.push((at, listener)),
+                Ok(listener) => bound.push((door, at, listener)),
                 Err(error) => unbound = unbound.or(Some((at, error))),
             }
         }
-        if let Some((at, error)) = unbound.take_if(|(at, _)| *at == file.listen) {
-            slot.try_again_later(file.generation);
+        if let Some((at, error)) = unbound.take_if(|(at, _)| *at == listen) {
+            slot.try_again_later(generation);
             return Err(Refused::Listen { at, error, applied: None });
         }
-        let (generation, term, listen, public, hold) = (file.generation, file.term, file.listen, file.public, file.hold);
-        let settings = Settings::new(file, acceptor);
-        let (endpoint, cut) = match &slot.serving {
-            Some(serving) => (Arc::clone(&serving.endpoint), serving.endpoint.replace(settings)),
-            None => (Arc::new(Endpoint::new(cluster.clone(), settings, Arc::clone(&self.capacity))), Vec::new()),
-        };
-        let before = slot.serving.take().map(|before| before.listening).unwrap_or_default();
-        let (mut listening, left): (Vec<_>, Vec<_>) =
-            before.into_iter().partition(|listening| listening.address == listen || Some(listening.address) == public);
-        for (at, listener) in bound {
-            listening.push(Listening::start(at, listener, Arc::clone(&endpoint), Arc::clone(&self.services)));
+        let mut before = slot.serving.take().map(|before| before.doors).unwrap_or_default();
+        let (mut doors, mut left, mut cut) = (Vec::new(), Vec::new(), Vec::new());
+        for WishedDoor { instance, addresses, file } in wished {
+            let settings = Settings::new(file, acceptor.clone());
+            let there = before.iter().position(|door| door.instance == instance).map(|index| before.swap_remove(index));
+            let mut door = match there {
+                Some(door) => {
+                    cut.push((Arc::clone(&door.endpoint), door.endpoint.replace(settings)));
+                    door
+                }
+                None => {
+                    let endpoint = Arc::new(Endpoint::new(cluster.clone(), settings, Arc::clone(&self.capacity)));
+                    Door { instance, endpoint, listening: Vec::new() }
+                }
+            };
+            left.extend(door.listening.extract_if(.., |listening| !addresses.contains(&listening.address)));
+            for (_, at, listener) in bound.extract_if(.., |(of, ..)| *of == instance) {
+                door.listening.push(Listening::start(at, listener, Arc::clone(&door.endpoint), Arc::clone(&self.services)));
+            }
+            doors.push(door);
         }
         // Without one of its addresses the file is not in force as a whole, so that binding it is tried again.
         let bytes_in_force = if unbound.is_some() { Vec::new() } else { bytes.clone() };
-        slot.serving = Some(Serving { endpoint: Arc::clone(&endpoint), listening, bytes: bytes_in_force, stamps });
+        slot.serving = Some(Serving { doors, bytes: bytes_in_force, stamps });
         slot.failed_tls = None;
         match &unbound {
             Some(_) => slot.try_again_later(generation),
             None => slot.waiting = None,
         }
         close_all(left).await;
+        cut.extend(shut(before).await);
         self.terms.insert(cluster.clone(), term);
-        wait_until_gone(&endpoint, &cut).await;
+        let count: usize = cut.iter().map(|(_, cut)| cut.len()).sum();
+        wait_until_gone(&cut).await;
         self.keep(cluster, bytes).await;
-        tracing::info!(%cluster, generation, term, %listen, hold, cut = cut.len(), "endpoint in force");
+        tracing::info!(%cluster, generation, term, %listen, hold, cut = count, "endpoint in force");
         match unbound {
             Some((at, error)) => Err(Refused::Listen { at, error, applied: Some(generation) }),
             None => Ok(()),
@@ -245,10 +296,10 @@ impl Endpoints {
     async fn close(&mut self, cluster: &ClusterId) -> GatewayAnswer {
         let serving = self.slots.remove(cluster).and_then(|slot| slot.serving);
         if let Some(serving) = serving {
-            close_all(serving.listening).await;
-            let cut = serving.endpoint.cut_all();
-            wait_until_gone(&serving.endpoint, &cut).await;
-            tracing::info!(%cluster, cut = cut.len(), "endpoint closed");
+            let cut = shut(serving.doors).await;
+            wait_until_gone(&cut).await;
+            let count: usize = cut.iter().map(|(_, cut)| cut.len()).sum();
+            tracing::info!(%cluster, cut = count, "endpoint closed");
         }
         self.wait_until_kept(cluster).await;
         if let Err(error) = self.directory.forget(cluster) {
@@ -314,7 +365,7 @@ impl Endpoints {
     async fn renew_tls(&mut self, cluster: &ClusterId) {
         let Some(slot) = self.slots.get_mut(cluster) else { return };
         let Some(serving) = &mut slot.serving else { return };
-        let settings = serving.endpoint.settings();
+        let Some(settings) = serving.endpoint().map(|endpoint| endpoint.settings()) else { return };
         let Some(files) = &settings.file.tls else { return };
         let stamps = tls::stamps(files);
         if serving.stamps == Some(stamps) || slot.failed_tls == Some(stamps) {
@@ -322,7 +373,7 @@ impl Endpoints {
         }
         match load_tls(&settings.file).await {
             Ok(Some(acceptor)) => {
-                serving.endpoint.replace_tls(acceptor);
+                serving.doors.iter().for_each(|door| door.endpoint.replace_tls(acceptor.clone()));
                 serving.stamps = Some(stamps);
                 slot.failed_tls = None;
                 tracing::info!(%cluster, "certificate renewed");
@@ -343,35 +394,39 @@ impl Endpoints {
         }
         let mut endpoints = Vec::new();
         for slot in std::mem::take(&mut self.slots).into_values() {
-            if let Some(serving) = slot.serving {
-                close_all(serving.listening).await;
-                endpoints.push(serving.endpoint);
+            for door in slot.serving.into_iter().flat_map(|serving| serving.doors) {
+                close_all(door.listening).await;
+                endpoints.push(door.endpoint);
             }
         }
         endpoints
     }
 
-    /// A cluster's endpoint.
-    pub fn find(&self, cluster: &ClusterId) -> Option<Arc<Endpoint>> {
-        self.slots.get(cluster)?.serving.as_ref().map(|serving| Arc::clone(&serving.endpoint))
+    /// A cluster's endpoint and those of its instances.
+    pub fn find(&self, cluster: &ClusterId) -> Vec<Arc<Endpoint>> {
+        let serving = self.slots.get(cluster).and_then(|slot| slot.serving.as_ref());
+        serving.iter().flat_map(|serving| &serving.doors).map(|door| Arc::clone(&door.endpoint)).collect()
     }
 
     /// Who this is and what it serves.
     pub fn status(&self) -> GatewayAnswer {
         let endpoints = self.slots.iter().filter_map(|(cluster, slot)| {
-            let serving = slot.serving.as_ref();
-            let endpoint = serving.map(|serving| &serving.endpoint);
-            let generation = match endpoint {
+            let doors = slot.serving.as_ref().map(|serving| serving.doors.as_slice()).unwrap_or_default();
+            let sum = |of: fn(&Endpoint) -> usize| {
+                let sum: usize = doors.iter().map(|door| of(&door.endpoint)).sum();
+                u32::try_from(sum).unwrap_or(u32::MAX)
+            };
+            let generation = match doors.first().map(|door| &door.endpoint) {
                 Some(endpoint) => endpoint.settings().file.generation,
                 None => slot.waiting.as_ref()?.generation,
             };
             Some(EndpointStatus {
                 cluster: cluster.clone(),
                 generation,
-                listening: serving.is_some(),
-                connections: endpoint.map_or(0, |endpoint| u32::try_from(endpoint.connections()).unwrap_or(u32::MAX)),
-                refused: endpoint.map_or(0, |endpoint| endpoint.refused()),
-                held: endpoint.map_or(0, |endpoint| u32::try_from(endpoint.waiting()).unwrap_or(u32::MAX)),
+                listening: !doors.is_empty(),
+                connections: sum(Endpoint::connections),
+                refused: doors.iter().map(|door| door.endpoint.refused()).sum(),
+                held: sum(Endpoint::waiting),
             })
         });
         GatewayAnswer::Status { pid: std::process::id(), version: VERSION, endpoints: endpoints.collect() }
@@ -384,9 +439,25 @@ async fn close_all(listening: Vec<Listening>) {
     }
 }
 
-async fn wait_until_gone(endpoint: &Endpoint, cut: &[u64]) {
-    if timeout(CUT_LIMIT, endpoint.gone(cut)).await.is_err() {
-        tracing::error!(cluster = %endpoint.cluster(), "connections that were cut are still open: restart the gateway");
+/// Connections that were cut, and where.
+type Cut = (Arc<Endpoint>, Vec<u64>);
+
+/// Closes ways in for good.
+async fn shut(doors: Vec<Door>) -> Vec<Cut> {
+    let mut cut = Vec::new();
+    for door in doors {
+        close_all(door.listening).await;
+        let numbers = door.endpoint.cut_all();
+        cut.push((door.endpoint, numbers));
+    }
+    cut
+}
+
+async fn wait_until_gone(cut: &[Cut]) {
+    for (endpoint, numbers) in cut {
+        if timeout(CUT_LIMIT, endpoint.gone(numbers)).await.is_err() {
+            tracing::error!(cluster = %endpoint.cluster(), "connections that were cut are still open: restart the gateway");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod kit;
 
 use kit::fake_postgresql::{echoes, fake_server, log_in, startup};
 use kit::{Files, Gateway, endpoint_file, fresh_address, fresh_cluster, wait_for};
-use moorage_domain::endpoint_file::{EndpointFile, EngineLeg, GatewayAnswer, GatewayAsk};
+use moorage_domain::endpoint_file::{EndpointFile, EngineLeg, GatewayAnswer, GatewayAsk, InstanceEndpoint};
 use moorage_domain::engine::EngineName;
 use std::fs;
 use std::io::{Read, Write};
@@ -276,6 +276,71 @@ fn a_public_address_comes_and_goes_beside_the_first_which_never_waits_for_it() {
     assert!(matches!(gateway.apply(&file.cluster), GatewayAnswer::Applied { .. }));
     assert!(TcpStream::connect(public).is_err(), "withdrawn");
     assert!(echoes(&mut stream), "nobody else noticed");
+}
+
+fn reaches(address: std::net::SocketAddr, backend: i32) -> bool {
+    log_in(address).is_ok_and(|(_, found)| found == backend)
+}
+
+#[test]
+fn single_instances_are_reached_at_addresses_of_their_own() {
+    let (files, gateway, mut file) = bench();
+    let legs = [file.primary.clone().unwrap(), EngineLeg::Unix(fake_server(files.root.path(), 2))];
+    let addresses = [fresh_address(5432), fresh_address(5432)];
+    let instances = |first: Option<EngineLeg>| {
+        let legs = [first, Some(legs[1].clone())];
+        let instance = |(listen, leg): (_, Option<EngineLeg>)| InstanceEndpoint { listen, leg };
+        addresses.into_iter().zip(legs).map(instance).collect::<Vec<_>>()
+    };
+    (file.generation, file.instances) = (2, instances(Some(legs[0].clone())));
+    gateway.put(&files, &file);
+    let (mut at_first, backend) = log_in(addresses[0]).unwrap();
+    assert_eq!(backend, 1);
+    let (mut at_second, backend) = log_in(addresses[1]).unwrap();
+    assert_eq!(backend, 2);
+    assert_eq!(gateway.status_of(&file.cluster).connections, 2);
+
+    // The one that writes is about to be followed by the other: its sessions end wherever they came in, and only its.
+    (file.generation, file.hold) = (3, true);
+    gateway.put(&files, &file);
+    wait_for("the session of the first ends", || (left(&gateway, &file) == 0).then_some(()));
+    assert!(at_first.read_to_end(&mut Vec::new()).is_ok());
+    assert!(echoes(&mut at_second), "the second stays");
+    assert_eq!(log_in(addresses[1]).unwrap().1, 2, "and lets others in");
+    (file.generation, file.term, file.primary, file.instances) = (4, 2, None, instances(None));
+    gateway.put(&files, &file);
+    assert!(!reaches(addresses[0], 1), "it is not to be reached before it follows");
+    (file.generation, file.hold, file.primary, file.instances) = (5, false, Some(legs[1].clone()), instances(Some(legs[0].clone())));
+    gateway.put(&files, &file);
+    assert!(echoes(&mut at_second), "whoever was there before stays through it all");
+    assert_eq!(log_in(addresses[0]).unwrap().1, 1);
+    assert_eq!(log_in(file.listen).unwrap().1, 2);
+
+    // The allow-list is one for all.
+    (file.generation, file.allow) = (6, vec!["192.0.2.0/24".parse().unwrap()]);
+    gateway.put(&files, &file);
+    assert!(!echoes(&mut at_second));
+    assert!(!reaches(addresses[0], 1) && !reaches(addresses[1], 2));
+    (file.generation, file.allow, file.instances) = (7, vec!["127.0.0.0/8".parse().unwrap()], Vec::new());
+    gateway.put(&files, &file);
+    assert!(addresses.iter().all(|address| TcpStream::connect(*address).is_err()), "withdrawn");
+    assert!(log_in(file.listen).is_ok());
+}
+
+#[test]
+fn an_address_of_an_instance_that_somebody_else_has_keeps_nobody_else_waiting() {
+    let (files, gateway, mut file) = bench();
+    let taken = fresh_address(5432);
+    let holder = TcpListener::bind(taken).unwrap();
+    (file.generation, file.instances) = (2, vec![InstanceEndpoint { listen: taken, leg: file.primary.clone() }]);
+    files.write(&file);
+    match gateway.apply(&file.cluster) {
+        GatewayAnswer::CannotListen { at, in_use: true, applied: Some(2), .. } => assert_eq!(at, Some(taken)),
+        other => panic!("{other:?}"),
+    }
+    assert!(log_in(file.listen).is_ok());
+    drop(holder);
+    wait_for("it listens by itself", || log_in(taken).ok());
 }
 
 #[test]

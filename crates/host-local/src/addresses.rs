@@ -6,13 +6,13 @@ use crate::machine::Machine;
 use crate::problems::{Doing, blocking};
 use futures::TryStreamExt;
 use ipnet::Ipv4Net;
-use moorage_domain::{Problem, ProblemCode};
-use moorage_host::{HostError, HostResult};
+use moorage_domain::{ClusterId, Problem, ProblemCode};
+use moorage_host::{EndpointState, EndpointWish, HostError, HostResult};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, RouteMessageBuilder, new_connection};
 use rustix::io::Errno;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -123,6 +123,52 @@ pub(crate) async fn ensure_absent(interface: &str, address: Ipv4Addr) -> HostRes
     Ok(())
 }
 
+/// Takes the addresses of a cluster's endpoint off their interface, unless this wish says that they belong there.
+pub(crate) async fn take_away(machine: &Arc<Machine>, cluster: &ClusterId, unless: Option<&EndpointWish>) -> HostResult<()> {
+    let (reading, of) = (Arc::clone(machine), cluster.clone());
+    for (interface, address) in blocking(move || endpoints::carried_by(&reading, &of)).await? {
+        let stays = |wish: &EndpointWish| wish.interface.as_ref() == Some(&interface) && all_of(wish).any(|listen| *listen.ip() == address);
+        if !unless.is_some_and(stays) {
+            ensure_absent(&interface, address).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a wish wants the gateway to listen on its subnet.
+fn all_of(wish: &EndpointWish) -> impl Iterator<Item = SocketAddrV4> {
+    std::iter::once(wish.listen).chain(wish.instances.iter().map(|instance| instance.listen))
+}
+
+/// A wish without those addresses of instances that this machine has for something else, and what its endpoint is without them.
+pub(crate) async fn without_foreign(wish: &EndpointWish) -> HostResult<(EndpointWish, Option<EndpointState>)> {
+    let mut wish = wish.clone();
+    let mut without = None;
+    if let Some(interface) = wish.interface.clone().filter(|_| !wish.instances.is_empty()) {
+        let kernel = Kernel::open()?;
+        for wished in std::mem::take(&mut wish.instances) {
+            let address = *wished.listen.ip();
+            let found = kernel.find(address).await.map_err(|error| failed(&interface, address, error))?;
+            if found.iter().all(is_ours) {
+                wish.instances.push(wished);
+            } else {
+                let reason = format!("{}: this machine has the address for something else", wished.listen);
+                without = Some(EndpointState::ServingPartly { at: wished.listen.into(), in_use: true, reason });
+            }
+        }
+    }
+    Ok((wish, without))
+}
+
+/// Makes sure that the interface of a wish carries its addresses; whether the first of them is free for it.
+pub(crate) async fn carry(wish: &EndpointWish) -> HostResult<bool> {
+    let Some(interface) = &wish.interface else { return Ok(true) };
+    for instance in &wish.instances {
+        ensure(interface, *instance.listen.ip()).await?;
+    }
+    Ok(ensure(interface, *wish.listen.ip()).await? != Carried::Foreign)
+}
+
 /// Takes the addresses of all endpoints here off their interfaces.
 pub(crate) async fn take_away_all(machine: &Arc<Machine>) -> HostResult<()> {
     let reading = Arc::clone(machine);
@@ -163,11 +209,14 @@ pub(crate) async fn keep(machine: Arc<Machine>, files: Arc<tokio::sync::Mutex<()
                 continue;
             }
         };
-        for (cluster, ..) in carried {
+        for (cluster, interface, address) in carried {
             let _one = files.lock().await;
             // It may have gone, or have moved, since the list was made.
             let (reading, of) = (Arc::clone(&machine), cluster.clone());
-            let Ok(Some((interface, address))) = blocking(move || endpoints::carried_by(&reading, &of)).await else { continue };
+            let Ok(still) = blocking(move || endpoints::carried_by(&reading, &of)).await else { continue };
+            if !still.contains(&(interface.clone(), address)) {
+                continue;
+            }
             match ensure(&interface, address).await {
                 Ok(Carried::Added) => tracing::warn!(%cluster, interface, %address, "the address of an endpoint was gone and is put back"),
                 Ok(Carried::Already) => {}

@@ -5,10 +5,10 @@ use crate::instances;
 use crate::machine::Machine;
 use crate::problems::{Doing, failed};
 use crate::shim::protocol::{ProcessFile, RestartRule, VERSION};
-use moorage_domain::endpoint_file::{self, EndpointFile, EngineLeg, GatewayAnswer, GatewayAsk, TlsFiles};
+use moorage_domain::endpoint_file::{self, EndpointFile, EngineLeg, GatewayAnswer, GatewayAsk, InstanceEndpoint, TlsFiles};
 use moorage_domain::instance::ProcessState;
 use moorage_domain::layout::StopPlan;
-use moorage_domain::{ClusterId, Problem, ProblemCode};
+use moorage_domain::{ClusterId, InstanceId, Problem, ProblemCode};
 use moorage_host::{EndpointState, EndpointWish, HostError, HostResult, TlsPem};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -49,13 +49,18 @@ pub(crate) fn list(machine: &Machine) -> HostResult<Vec<ClusterId>> {
     Ok(names.iter().filter_map(|name| ClusterId::parse(name.strip_suffix(".json")?).ok()).collect())
 }
 
-/// The interface that carries an endpoint's address, and the address; none where no interface has to.
-pub(crate) fn carried_by(machine: &Machine, cluster: &ClusterId) -> HostResult<Option<(String, Ipv4Addr)>> {
+/// The addresses of an endpoint and of its instances that an interface has to carry, each with that interface.
+pub(crate) fn carried_by(machine: &Machine, cluster: &ClusterId) -> HostResult<Vec<(String, Ipv4Addr)>> {
     let file: Option<EndpointFile> = files::read_json(&endpoint_file(machine, cluster)).doing("read an endpoint's file")?;
-    Ok(file.and_then(|file| match (file.interface, file.listen) {
-        (Some(interface), SocketAddr::V4(listen)) => Some((interface, *listen.ip())),
-        _ => None,
-    }))
+    let Some((file, interface)) = file.and_then(|file| file.interface.clone().map(|interface| (file, interface))) else {
+        return Ok(Vec::new());
+    };
+    let listens = std::iter::once(file.listen).chain(file.instances.iter().map(|instance| instance.listen));
+    let addresses = listens.filter_map(|listen| match listen {
+        SocketAddr::V4(listen) => Some((interface.clone(), *listen.ip())),
+        SocketAddr::V6(_) => None,
+    });
+    Ok(addresses.collect())
 }
 
 /// Where an endpoint is wished to listen for other machines.
@@ -71,7 +76,8 @@ pub(crate) fn public(machine: &Machine, cluster: &ClusterId) -> HostResult<Optio
 pub(crate) fn carried(machine: &Machine) -> HostResult<Vec<(ClusterId, String, Ipv4Addr)>> {
     let mut carried = Vec::new();
     for cluster in list(machine)? {
-        carried.extend(carried_by(machine, &cluster)?.map(|(interface, address)| (cluster, interface, address)));
+        let addresses = carried_by(machine, &cluster)?.into_iter();
+        carried.extend(addresses.map(|(interface, address)| (cluster.clone(), interface, address)));
     }
     Ok(carried)
 }
@@ -145,15 +151,23 @@ pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResu
     if tls.is_none() && before.as_ref().is_some_and(|before| before.tls.is_some()) {
         return Err(certificate_lost());
     }
+    let leg_to = |instance: &InstanceId| -> HostResult<Option<EngineLeg>> {
+        let process = machine.shim_of(instance).process().doing(writing)?;
+        Ok(process.and_then(|process| process.socket).map(EngineLeg::Unix))
+    };
     let primary = match &wish.primary {
         Some(instance) => {
-            let socket = machine.shim_of(instance).process().doing(writing)?.and_then(|process| process.socket);
             let missing =
                 || Problem::new(ProblemCode::HostFailed, format!("Instance {instance} has no process on this host to connect to."));
-            Some(EngineLeg::Unix(socket.ok_or_else(missing)?))
+            Some(leg_to(instance)?.ok_or_else(missing)?)
         }
         None => None,
     };
+    let instances = wish.instances.iter().map(|wished| {
+        let leg = wished.instance.as_ref().map(leg_to).transpose()?.flatten();
+        Ok(InstanceEndpoint { listen: SocketAddr::V4(wished.listen), leg })
+    });
+    let instances = instances.collect::<HostResult<_>>()?;
     let generation = before.as_ref().map_or(0, |file| file.generation);
     let file = EndpointFile {
         version: endpoint_file::VERSION,
@@ -170,6 +184,7 @@ pub(crate) fn write_endpoint(machine: &Machine, wish: &EndpointWish) -> HostResu
         term: wish.term,
         primary,
         hold: wish.hold,
+        instances,
     };
     if before.as_ref() == Some(&file) && !new_tls {
         return Ok(generation);
@@ -284,8 +299,8 @@ fn unavailable(error: io::Error) -> HostError {
 pub(crate) async fn apply(machine: &Machine, cluster: &ClusterId, generation: u64) -> HostResult<EndpointState> {
     match ask(machine, &GatewayAsk::Apply { cluster: cluster.clone() }).await? {
         GatewayAnswer::Applied { generation: applied, .. } if applied >= generation => Ok(EndpointState::Serving),
-        GatewayAnswer::CannotListen { applied: Some(applied), in_use, reason, .. } if applied >= generation => {
-            Ok(EndpointState::ServingWithoutPublic { in_use, reason })
+        GatewayAnswer::CannotListen { at: Some(at), applied: Some(applied), in_use, reason, .. } if applied >= generation => {
+            Ok(EndpointState::ServingPartly { at, in_use, reason })
         }
         GatewayAnswer::CannotListen { in_use: true, .. } => Ok(EndpointState::AddressInUse),
         GatewayAnswer::CannotListen { reason, .. } | GatewayAnswer::Refused { reason, .. } => {

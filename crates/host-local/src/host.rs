@@ -1,6 +1,6 @@
 //! [`LocalHost`]: the host trait, carried out on this machine.
 
-use crate::addresses::{self, Carried};
+use crate::addresses;
 use crate::endpoints;
 use crate::files;
 use crate::gateway_watch;
@@ -101,14 +101,6 @@ impl LocalHost {
         });
         host.adopt().await?;
         Ok(host)
-    }
-
-    /// Takes the address of a cluster's endpoint off its interface, unless this wish says that it belongs there.
-    async fn take_address_away(&self, cluster: &ClusterId, unless: Option<&EndpointWish>) -> HostResult<()> {
-        let (machine, of) = (Arc::clone(&self.machine), cluster.clone());
-        let Some((interface, address)) = blocking(move || endpoints::carried_by(&machine, &of)).await? else { return Ok(()) };
-        let stays = unless.is_some_and(|wish| wish.interface.as_ref() == Some(&interface) && *wish.listen.ip() == address);
-        if stays { Ok(()) } else { addresses::ensure_absent(&interface, address).await }
     }
 
     /// Every process that was wanted in this boot is looked after again; what was wanted before a reboot waits for
@@ -307,6 +299,10 @@ impl Host for LocalHost {
         self.volumes.ensure(wish).await
     }
 
+    async fn ensure_term(&self, cluster: &ClusterId, term: u64) -> HostResult<()> {
+        self.raise(cluster, term).await
+    }
+
     async fn ensure_process(&self, wish: &ProcessWish) -> HostResult<ProcessState> {
         self.raise(&wish.cluster, wish.term).await?;
         let directory = self.machine.shim_of(&wish.instance);
@@ -401,27 +397,27 @@ impl Host for LocalHost {
     async fn ensure_endpoint(&self, wish: &EndpointWish) -> HostResult<EndpointState> {
         until_done(async {
             self.raise(&wish.cluster, wish.term).await?;
+            let (wish, foreign) = addresses::without_foreign(wish).await?;
             let (gateway, generation) = {
                 let _one = self.gateway_files.lock().await;
                 // Asked again under the lock: the file of a higher term may have been written meanwhile.
                 self.raise(&wish.cluster, wish.term).await?;
-                self.take_address_away(&wish.cluster, Some(wish)).await?;
+                addresses::take_away(&self.machine, &wish.cluster, Some(&wish)).await?;
                 let (machine, wished) = (Arc::clone(&self.machine), wish.clone());
                 let written = blocking(move || {
                     let gateway = endpoints::write_gateway_wish(&machine)?;
                     Ok((gateway, endpoints::write_endpoint(&machine, &wished)?))
                 })
                 .await?;
-                // After the file, which says where the address has to be taken away again.
-                if let Some(interface) = &wish.interface
-                    && addresses::ensure(interface, *wish.listen.ip()).await? == Carried::Foreign
-                {
+                // After the file, which says where the addresses have to be taken away again.
+                if !addresses::carry(&wish).await? {
                     return Ok(EndpointState::AddressInUse);
                 }
                 written
             };
             self.carry_out(&self.machine.shim_of_gateway(), Change::Gateway, gateway, SHIM_PATIENCE).await?;
-            endpoints::apply(&self.machine, &wish.cluster, generation).await
+            let state = endpoints::apply(&self.machine, &wish.cluster, generation).await?;
+            Ok(foreign.filter(|_| state == EndpointState::Serving).unwrap_or(state))
         })
         .await
     }
@@ -507,7 +503,7 @@ impl Host for LocalHost {
             {
                 let _one = self.gateway_files.lock().await;
                 // The file goes last: it is what says where the address is.
-                self.take_address_away(cluster, None).await?;
+                addresses::take_away(&self.machine, cluster, None).await?;
                 let (machine, gone) = (Arc::clone(&self.machine), cluster.clone());
                 blocking(move || endpoints::remove_endpoint(&machine, &gone)).await?;
             }

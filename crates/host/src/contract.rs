@@ -3,7 +3,10 @@
 //! [`all`] needs nothing but the trait. [`all_with_deaths`] also kills main processes and watches what follows; a host
 //! whose processes are not real offers a way to let one die, or runs [`all`] only.
 
-use crate::{Change, EndpointState, EndpointWish, Host, HostError, HostResult, ProcessWish, StopState, TlsPem, VolumeState, VolumeWish};
+use crate::{
+    Change, EndpointState, EndpointWish, Host, HostError, HostResult, InstanceEndpointWish, ProcessWish, StopState, TlsPem, VolumeState,
+    VolumeWish,
+};
 use futures::StreamExt;
 use moorage_domain::engine::EngineName;
 use moorage_domain::instance::ProcessState;
@@ -73,6 +76,7 @@ impl Subject {
             term,
             primary: Some(self.instance.clone()),
             hold: false,
+            instances: Vec::new(),
         }
     }
     /// Makes its volume, whatever that takes.
@@ -303,6 +307,8 @@ async fn a_fence_holds_and_lower_terms_are_refused(host: &dyn Host, template: &T
     ok(host.fence(&subject.instance, &subject.cluster, 4).await);
     assert_eq!(ok(host.process(&subject.instance).await), ProcessState::Stopped);
     ok(host.fence(&subject.instance, &subject.cluster, 4).await);
+    refused_as_old(host.ensure_term(&subject.cluster, 3).await);
+    ok(host.ensure_term(&subject.cluster, 4).await);
     refused_as_old(host.ensure_process(&wish(3)).await);
     refused_as_old(host.ensure_stopped(&subject.instance, &subject.cluster, 3).await);
     refused_as_old(host.ensure_endpoint(&subject.endpoint(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1), 3)).await);
@@ -333,6 +339,14 @@ async fn an_endpoint_is_served_until_it_is_removed(host: &dyn Host, template: &T
     wish.hold = false;
     (wish.tls, wish.primary) = (None, None);
     assert_eq!(ok(host.ensure_endpoint(&wish).await), EndpointState::Serving, "held without a primary");
+    let at = |instance: Option<&InstanceId>| InstanceEndpointWish {
+        listen: SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), wish.listen.port()),
+        instance: instance.cloned(),
+    };
+    for instance in [Some(&subject.instance), Some(&Subject::new(host).instance), None] {
+        let besides = EndpointWish { instances: vec![at(instance)], ..wish.clone() };
+        assert_eq!(ok(host.ensure_endpoint(&besides).await), EndpointState::Serving, "also of one that has no process yet");
+    }
     assert_eq!(ok(host.inventory().await).endpoints.iter().filter(|cluster| **cluster == subject.cluster).count(), 1);
     gone(host, &subject).await;
     traffic_is_told_of_endpoints_only(host, &subject.cluster, false).await;

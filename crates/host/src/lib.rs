@@ -10,7 +10,7 @@ use moorage_domain::layout::{JobStep, Place, ProcessLayout, Program, TemplateSpe
 use moorage_domain::{ClusterId, HostId, InstanceId, Problem, ProblemCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 pub mod contract;
 
@@ -175,6 +175,18 @@ pub struct EndpointWish {
     pub primary: Option<InstanceId>,
     /// Another primary is about to follow: new connections wait for it for a while.
     pub hold: bool,
+    /// Where single instances are reached besides.
+    pub instances: Vec<InstanceEndpointWish>,
+}
+
+/// Where one instance is to be reached, whatever its role is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceEndpointWish {
+    /// Where users connect.
+    pub listen: SocketAddrV4,
+    /// The instance; none: the address is held, connections are told the database is not available. So are they as long as the
+    /// instance never had a process.
+    pub instance: Option<InstanceId>,
 }
 
 /// A certificate with its key. `Debug` does not show the key.
@@ -198,9 +210,11 @@ pub enum EndpointState {
     Serving,
     /// Somebody else has its first address.
     AddressInUse,
-    /// The gateway acknowledged it, and cannot listen at its public address, which it goes on trying.
-    ServingWithoutPublic {
-        /// Somebody else listens there: another port may do.
+    /// The gateway acknowledged it, and cannot listen at one of the addresses besides the first, which it goes on trying.
+    ServingPartly {
+        /// The public address, as it is listened at, or that of an instance.
+        at: SocketAddr,
+        /// Somebody else has it: another one may do.
         in_use: bool,
         /// In words.
         reason: String,
@@ -270,6 +284,9 @@ pub trait Host: Send + Sync {
     async fn ensure_only_templates(&self, keep: &[String]) -> HostResult<Vec<String>>;
     /// Makes sure the volume is there. Takes a spare when one waits; else starts making it and says `Preparing`.
     async fn ensure_volume(&self, wish: &VolumeWish) -> HostResult<VolumeState>;
+    /// Refuses a term lower than the highest this host has seen for the cluster, and remembers a higher one. Who raises the term asks
+    /// with the one that was in force: a store that was restored from an older copy does not know the host's.
+    async fn ensure_term(&self, cluster: &ClusterId, term: u64) -> HostResult<()>;
     /// Makes sure the process runs (or its shim is about to start it again); a running one is left alone. Returns at once,
     /// the engine may still be starting.
     async fn ensure_process(&self, wish: &ProcessWish) -> HostResult<ProcessState>;

@@ -7,7 +7,7 @@ use crate::serving::{self, Answer, Lead};
 use crate::set_public_address;
 use crate::standby::{self, Progress};
 use crate::start;
-use crate::world::{World, engine_failed, host_failed, insist, store_failed};
+use crate::world::{Loaded, World, engine_failed, host_failed, insist, store_failed};
 use async_trait::async_trait;
 use moorage_domain::cluster::Cluster;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
@@ -18,7 +18,8 @@ use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_host::{EndpointState, VolumeState, VolumeWish};
 use moorage_store::{Endpoints, Instances, Write};
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// What was asked for.
@@ -106,7 +107,8 @@ async fn allocate(state: &State, context: &mut Context<World>) -> Result<Next<St
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let mut writes = Vec::new();
-    if loaded.instance.is_none() {
+    let mut instances: Vec<_> = loaded.instances().cloned().collect();
+    if instances.is_empty() {
         let mut look = world.store.look().await.map_err(store_failed)?;
         let (uids, numbers) = look.used_identities(&loaded.cluster.host).await.map_err(store_failed)?;
         let uid = match world.host.uid_range() {
@@ -120,7 +122,7 @@ async fn allocate(state: &State, context: &mut Context<World>) -> Result<Next<St
         };
         let free = (1..).filter(|number| !numbers.contains(number));
         let roles: &[&str] = if loaded.cluster.spec.is_highly_available() { &["ACTIVE", "STANDBY"] } else { &["ACTIVE"] };
-        let instances: Vec<_> = roles
+        instances = roles
             .iter()
             .zip(0..)
             .zip(free)
@@ -147,10 +149,10 @@ async fn allocate(state: &State, context: &mut Context<World>) -> Result<Next<St
                 sealed_password: replication::new_password(world, &loaded.cluster.id)?,
             }));
         }
-        writes.extend(instances.into_iter().map(Write::Instance));
+        writes.extend(instances.iter().cloned().map(Write::Instance));
     }
     if loaded.endpoint.is_none() {
-        writes.push(another_address(world, &loaded.cluster, state).await?);
+        writes.push(addresses(world, &loaded.cluster, &instances, None, state).await?);
     }
     for write in writes {
         context.write(write);
@@ -158,18 +160,44 @@ async fn allocate(state: &State, context: &mut Context<World>) -> Result<Next<St
     Ok(Next::Go(Step::Volume))
 }
 
-async fn another_address(world: &World, cluster: &Cluster, state: &State) -> Result<Write, StepError> {
+/// Chooses addresses for the endpoint and, where there are several instances, for each of them. What was chosen before is kept, unless
+/// it turned out to be unusable.
+async fn addresses(
+    world: &World,
+    cluster: &Cluster,
+    instances: &[Instance],
+    before: Option<&Endpoint>,
+    state: &State,
+) -> Result<Write, StepError> {
     let subnet = world.subnets.iter().find(|subnet| subnet.id == cluster.spec.subnet).ok_or_else(|| {
         StepError::GiveUp(Problem::new(ProblemCode::SubnetUnknown, format!("Subnet '{}' is not configured any more.", cluster.spec.subnet)))
     })?;
     let mut look = world.store.look().await.map_err(store_failed)?;
-    let taken = look.taken_addresses(&cluster.host, &cluster.id).await.map_err(store_failed)?;
-    let address = choose_address(subnet, cluster.spec.wished_address(), &taken, &state.unusable).map_err(StepError::GiveUp)?;
+    let of_others = look.taken_addresses(&cluster.host, &cluster.id).await.map_err(store_failed)?;
+    let kept: Vec<_> = before.iter().flat_map(|before| before.addresses()).filter(|address| !state.unusable.contains(address)).collect();
+    let mut given: HashSet<_> = of_others.iter().copied().chain(kept.iter().copied()).chain(cluster.spec.wished_addresses()).collect();
+    let mut choose = |wished: Option<Ipv4Addr>, has: Option<Ipv4Addr>| -> Result<Ipv4Addr, StepError> {
+        if let Some(address) = has.filter(|address| kept.contains(address)) {
+            return Ok(address);
+        }
+        let taken = if wished.is_some() { &of_others } else { &given };
+        let address = choose_address(subnet, wished, taken, &state.unusable).map_err(StepError::GiveUp)?;
+        given.insert(address);
+        Ok(address)
+    };
+    let address = choose(cluster.spec.wished_address(), before.map(|before| before.address))?;
+    let mut of_instances = BTreeMap::new();
+    for instance in instances.iter().filter(|_| instances.len() > 1) {
+        let slot = usize::try_from(instance.slot).unwrap_or(usize::MAX);
+        let has = before.and_then(|before| before.instances.get(&instance.id).copied());
+        of_instances.insert(instance.id.clone(), choose(cluster.spec.wished_address_of(slot), has)?);
+    }
     let public = match &world.public_addresses {
         Some(offered) => Some(set_public_address::choose(&mut look, offered, cluster, &state.unusable_public_ports).await?),
         None => None,
     };
-    Ok(Write::Endpoint(cluster.host.clone(), Endpoint { cluster: cluster.id.clone(), address, port: cluster.spec.port, public }))
+    let (port, instances) = (cluster.spec.port, of_instances);
+    Ok(Write::Endpoint(cluster.host.clone(), Endpoint { cluster: cluster.id.clone(), address, port, public, instances }))
 }
 
 /// Makes true: each instance has a data directory of its own, on disk. Repeating finds it there. Way back: `Remove`.
@@ -219,37 +247,51 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let at = loaded.endpoint()?;
+    let instances: Vec<_> = loaded.instances().cloned().collect();
     let tls = serving::issue_certificate(world, &loaded)?;
     match serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::Nowhere, Some(tls)).await? {
         EndpointState::Serving => Ok(Next::Go(Step::Database)),
-        EndpointState::ServingWithoutPublic { in_use: true, reason } if state.unusable_public_ports.len() < MOST_ADDRESSES => {
+        EndpointState::ServingPartly { at: SocketAddr::V4(of), in_use: true, .. } if at.is_of_an_instance(*of.ip()) => {
+            another_address(*of.ip(), &loaded, state, context).await
+        }
+        EndpointState::ServingPartly { in_use: true, reason, .. } if state.unusable_public_ports.len() < MOST_ADDRESSES => {
             state.unusable_public_ports.extend(at.public.map(|public| public.port()));
-            let write = another_address(world, &loaded.cluster, state).await?;
+            let write = addresses(world, &loaded.cluster, &instances, Some(at), state).await?;
             context.write(write);
             context.note(format!("cannot listen at {reason}; taking the next port"));
             Ok(Next::Go(Step::Endpoint))
         }
-        // The gateway goes on trying; the cluster is reached at its own address.
-        EndpointState::ServingWithoutPublic { reason, .. } => {
-            context.note(format!("other machines do not reach it yet: {reason}"));
+        // The gateway goes on trying; the cluster is reached at its other addresses.
+        EndpointState::ServingPartly { reason, .. } => {
+            context.note(format!("not reached everywhere yet: {reason}"));
             Ok(Next::Go(Step::Database))
         }
-        EndpointState::AddressInUse => {
-            let (address, port) = (at.address, at.port);
-            state.unusable.push(address);
-            if state.unusable.len() >= MOST_ADDRESSES {
-                return Err(StepError::GiveUp(
-                    Problem::new(ProblemCode::AddressTaken, format!("Port {port} is in use on {MOST_ADDRESSES} addresses in a row."))
-                        .detail("Another program on this machine probably listens on that port on every address.")
-                        .hint("End that program, or choose another port."),
-                ));
-            }
-            let write = another_address(world, &loaded.cluster, state).await?;
-            context.write(write);
-            context.note(format!("another program listens on {address}:{port}; taking the next address"));
-            Ok(Next::Go(Step::Endpoint))
-        }
+        EndpointState::AddressInUse => another_address(at.address, &loaded, state, context).await,
     }
+}
+
+/// Gives up an address that another program has for the next one.
+async fn another_address(
+    unusable: Ipv4Addr,
+    loaded: &Loaded,
+    state: &mut State,
+    context: &mut Context<World>,
+) -> Result<Next<Step>, StepError> {
+    let before = loaded.endpoint()?;
+    let port = before.port;
+    state.unusable.push(unusable);
+    if state.unusable.len() >= MOST_ADDRESSES {
+        return Err(StepError::GiveUp(
+            Problem::new(ProblemCode::AddressTaken, format!("Port {port} is in use on {MOST_ADDRESSES} addresses in a row."))
+                .detail("Another program on this machine probably listens on that port on every address.")
+                .hint("End that program, or choose another port."),
+        ));
+    }
+    let instances: Vec<_> = loaded.instances().cloned().collect();
+    let write = addresses(context.world(), &loaded.cluster, &instances, Some(before), state).await?;
+    context.write(write);
+    context.note(format!("another program listens on {unusable}:{port}; taking the next address"));
+    Ok(Next::Go(Step::Endpoint))
 }
 
 /// Makes true: the engine answers and has the database and its owner. Repeating makes nothing twice. Way back: `Remove`.

@@ -54,7 +54,7 @@ async fn issue(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     match serving::reissue_endpoint(world, &loaded).await? {
-        EndpointState::Serving | EndpointState::ServingWithoutPublic { .. } => Ok(Next::Done),
+        EndpointState::Serving | EndpointState::ServingPartly { .. } => Ok(Next::Done),
         EndpointState::AddressInUse => Err(serving::address_in_use(loaded.endpoint()?, "the certificate is then renewed by itself")),
     }
 }

@@ -10,7 +10,7 @@ use moorage_domain::server_type::ServerType;
 use moorage_domain::{Problem, ProblemCode, Timestamp, allow_list};
 use moorage_durable::{StepError, wall_now};
 use moorage_engine::EngineSession;
-use moorage_host::{EndpointState, EndpointWish, ProcessWish, StopState, TlsPem};
+use moorage_host::{EndpointState, EndpointWish, InstanceEndpointWish, ProcessWish, StopState, TlsPem};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -238,6 +238,16 @@ pub async fn ensure_endpoint(
     let own = subnet.map(|subnet| subnet.own_network());
     let allow = allow_list::effective(&allow_list::parse(allowed).map_err(StepError::GiveUp)?, own.as_slice());
     let offered = world.public_addresses.as_ref();
+    let instances = loaded.instances().filter_map(|instance| {
+        let address = *endpoint.instances.get(&instance.id)?;
+        let leads = match lead {
+            Lead::ToInstance | Lead::ToInstanceAsLongAsItMust => true,
+            // Whoever wrote before is not to be reached until there is certainty who does now.
+            Lead::NowhereYet => loaded.instance.as_ref() == Some(instance),
+            Lead::Nowhere => false,
+        };
+        Some(InstanceEndpointWish { listen: SocketAddrV4::new(address, endpoint.port), instance: leads.then(|| instance.id.clone()) })
+    });
     let wish = EndpointWish {
         cluster: cluster.id.clone(),
         engine: cluster.engine,
@@ -253,6 +263,7 @@ pub async fn ensure_endpoint(
             Lead::Nowhere | Lead::NowhereYet => None,
         },
         hold: matches!(lead, Lead::ToInstanceAsLongAsItMust | Lead::NowhereYet),
+        instances: instances.collect(),
     };
     world.host.ensure_endpoint(&wish).await.map_err(host_failed)
 }
@@ -264,8 +275,8 @@ pub async fn keep_endpoint(world: &World, loaded: &Loaded, allowed: &[String], l
     let tls = if lost { Some(issue_certificate(world, loaded)?) } else { None };
     match ensure_endpoint(world, loaded, allowed, lead, tls).await? {
         EndpointState::Serving => Ok(()),
-        EndpointState::ServingWithoutPublic { reason, .. } => {
-            tracing::warn!(cluster = %loaded.cluster.id, reason, "an endpoint is served, but not at its public address");
+        EndpointState::ServingPartly { reason, .. } => {
+            tracing::warn!(cluster = %loaded.cluster.id, reason, "an endpoint is served, but not at every address");
             Ok(())
         }
         EndpointState::AddressInUse => Err(address_in_use(loaded.endpoint()?, "the endpoint then opens by itself")),
@@ -309,7 +320,7 @@ pub fn observed_stopped(instance: &Instance) -> Observed {
 /// A new certificate, which is good by the machine's clock as its clients are, with a new key, for the addresses of the cluster's endpoint.
 pub fn issue_certificate(world: &World, loaded: &Loaded) -> Result<TlsPem, StepError> {
     let endpoint = loaded.endpoint()?;
-    let addresses = std::iter::once(endpoint.address).chain(endpoint.public.map(|address| *address.ip()));
+    let addresses = endpoint.addresses().chain(endpoint.public.map(|address| *address.ip()));
     let names: Vec<_> = addresses.map(|address| moorage_secrets::ServerName::Address(address.into())).collect();
     let issued =
         world.authority.issue(&names, wall_now()).map_err(|error| StepError::retry(error, "The certificate could not be issued."))?;

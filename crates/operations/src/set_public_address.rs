@@ -10,7 +10,7 @@ use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_host::EndpointState;
 use moorage_store::{Endpoints, Rows, Write};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 /// Nothing has to be said: the configuration says it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -94,18 +94,21 @@ async fn choose_or_withdraw(state: &State, context: &mut Context<World>) -> Resu
 async fn serve(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
+    let endpoint = loaded.endpoint()?;
     match serving::reissue_endpoint(world, &loaded).await? {
         EndpointState::Serving => Ok(Next::Done),
-        EndpointState::ServingWithoutPublic { in_use: true, reason } => {
-            state.unusable.extend(loaded.endpoint()?.public.map(|public| public.port()));
+        // What is wrong with it is not what this is about.
+        EndpointState::ServingPartly { at: SocketAddr::V4(at), .. } if endpoint.is_of_an_instance(*at.ip()) => Ok(Next::Done),
+        EndpointState::ServingPartly { in_use: true, reason, .. } => {
+            state.unusable.extend(endpoint.public.map(|public| public.port()));
             context.note(format!("cannot listen at {reason}; taking the next port"));
             Ok(Next::Go(Step::Choose))
         }
         // The gateway goes on trying.
-        EndpointState::ServingWithoutPublic { reason, .. } => {
+        EndpointState::ServingPartly { reason, .. } => {
             context.note(format!("other machines do not reach it yet: {reason}"));
             Ok(Next::Done)
         }
-        EndpointState::AddressInUse => Err(serving::address_in_use(loaded.endpoint()?, "the endpoint then opens by itself")),
+        EndpointState::AddressInUse => Err(serving::address_in_use(endpoint, "the endpoint then opens by itself")),
     }
 }

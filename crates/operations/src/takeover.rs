@@ -112,6 +112,7 @@ async fn decide(takeover: &Takeover, reason: &str, context: &mut Context<World>)
     let replication = loaded.replication()?;
     let (old, new) = (loaded.instance()?, loaded.standby()?);
     check(world, replication, takeover).await?;
+    world.host.ensure_term(&loaded.cluster.id, loaded.cluster.term).await.map_err(host_failed)?;
     let words = format!("term {}: {} takes over from {}. {reason}", loaded.cluster.term + 1, new.name, old.name);
     let mut writes = change_places(&loaded, replication, old, new, reason);
     // Users are not led there yet: whoever ends the operation half way finds that it has to be done.

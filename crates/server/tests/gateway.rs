@@ -100,6 +100,7 @@ async fn the_gateway_keeps_what_it_accepted_refuses_an_older_term_after_a_restar
         term: 5,
         primary: None,
         hold: false,
+        instances: Vec::new(),
     };
     assert_eq!(host.ensure_endpoint(&wish).await.expect("served"), EndpointState::Serving);
     let name = format!("{cluster}.json");

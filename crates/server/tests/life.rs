@@ -6,49 +6,7 @@ mod support;
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
-use support::{Installation, PASSWORD, kill};
-
-/// The seed document's Create Cluster body with its blanks filled in.
-fn seed_body(version_id: &str, engine: &str) -> Value {
-    let mut body = json!({
-        "allowable_ip_addresses": [],
-        "dbaas_engine_version_id": version_id,
-        "ha_enabled": false,
-        "init_config_option": {
-            "audit_enabled": false,
-            "backup_option": {"archive_frequency_minute": "60", "retention_period_day": "7", "starting_time_hour": "2"},
-            "database_character_set": "utf8",
-            "database_name": "shop",
-            "database_port": 2866,
-            "database_user_name": "keeper",
-            "database_user_password": PASSWORD
-        },
-        "instance_groups": [{
-            "block_storage_groups": [{"role_type": "OS", "size_gb": 104, "volume_type": "SSD"}],
-            "instances": [{"public_ip_id": "", "role_type": "ACTIVE", "service_ip_address": ""}],
-            "role_type": "ACTIVE",
-            "server_type_name": "db1v1m2"
-        }],
-        "instance_name_prefix": "shop",
-        "maintenance_option": {"period_hour": "", "starting_day_of_week": "MON", "starting_time": ""},
-        "name": "shop",
-        "nat_enabled": false,
-        "origin_cluster_id": "",
-        "subnet_id": "default",
-        "tags": [],
-        "timezone": "Asia/Seoul",
-        "vip_public_ip_id": "",
-        "virtual_ip_address": ""
-    });
-    if engine == "postgresql" {
-        let options = body["init_config_option"].as_object_mut().expect("options");
-        options.remove("database_character_set");
-        options.insert("database_encoding".into(), json!("UTF-8"));
-        options.insert("database_locale".into(), json!("C"));
-        body["name"] = json!("shoppg");
-    }
-    body
-}
+use support::{Installation, PASSWORD, kill, seed_body};
 
 fn create_by_seed(installation: &Installation, version: &str) -> (String, Value) {
     let engine = version.split(' ').next().expect("an engine");

@@ -5,17 +5,21 @@ use crate::statement::statements;
 use crate::{Rows, StoreResult, UnitOfWork, failed};
 use moorage_domain::cluster::ClusterSpec;
 use moorage_domain::instance::Endpoint;
-use moorage_domain::{ClusterId, HostId};
+use moorage_domain::{ClusterId, HostId, InstanceId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+const WRITING: &str = "writing an endpoint";
+
 statements! {
     UPSERT = "INSERT INTO endpoint (cluster_id, host_id, address, port, public_address) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (cluster_id) DO UPDATE SET host_id = excluded.host_id, address = excluded.address, port = excluded.port,
-        public_address = excluded.public_address";
-    OF_CLUSTER = "SELECT cluster_id, address, port, public_address FROM endpoint WHERE cluster_id = $1";
+        ON CONFLICT (cluster_id) WHERE instance_id IS NULL DO UPDATE SET host_id = excluded.host_id, address = excluded.address,
+        port = excluded.port, public_address = excluded.public_address";
+    UPSERT_OF_INSTANCE = "INSERT INTO endpoint (cluster_id, instance_id, host_id, address, port) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (cluster_id, instance_id) DO UPDATE SET host_id = excluded.host_id, address = excluded.address, port = excluded.port";
+    OF_CLUSTER = "SELECT instance_id, address, port, public_address FROM endpoint WHERE cluster_id = $1";
     TAKEN = "SELECT address FROM endpoint WHERE host_id = $1 AND cluster_id <> $2";
     PROMISED = "SELECT c.spec FROM cluster c WHERE c.host_id = $1 AND c.id <> $2 AND c.gone_at IS NULL AND c.creation_failed IS NULL
         AND NOT EXISTS (SELECT 1 FROM endpoint e WHERE e.cluster_id = c.id)";
@@ -23,16 +27,21 @@ statements! {
     REMOVE = "DELETE FROM endpoint WHERE cluster_id = $1";
 }
 
-fn read(row: &AnyRow) -> StoreResult<Endpoint> {
-    Ok(Endpoint {
-        cluster: ClusterId::parse(row.get("cluster_id")).map_err(|e| unreadable("endpoint", e))?,
+/// One address of a cluster: its endpoint's, or that of one instance.
+struct Place {
+    instance: Option<InstanceId>,
+    address: Ipv4Addr,
+    port: u16,
+    public: Option<SocketAddrV4>,
+}
+
+fn read(row: &AnyRow) -> StoreResult<Place> {
+    let optional = |name: &str| row.try_get::<Option<String>, _>(name).map_err(|e| unreadable("endpoint", e));
+    Ok(Place {
+        instance: optional("instance_id")?.map(|id| InstanceId::parse(&id)).transpose().map_err(|e| unreadable("endpoint", e))?,
         address: row.get::<String, _>("address").parse().map_err(|e| unreadable("endpoint", e))?,
         port: u16::try_from(row.get::<i64, _>("port")).map_err(|e| unreadable("endpoint", e))?,
-        public: row
-            .get::<Option<String>, _>("public_address")
-            .map(|address| address.parse())
-            .transpose()
-            .map_err(|e| unreadable("endpoint", e))?,
+        public: optional("public_address")?.map(|address| address.parse()).transpose().map_err(|e| unreadable("endpoint", e))?,
     })
 }
 
@@ -41,12 +50,12 @@ fn read(row: &AnyRow) -> StoreResult<Endpoint> {
 pub trait Endpoints: Rows {
     /// A cluster's endpoint.
     async fn endpoint_of(&mut self, cluster: &ClusterId) -> StoreResult<Option<Endpoint>> {
-        let row = sqlx::query(OF_CLUSTER)
-            .bind(cluster.as_str())
-            .fetch_optional(self.connection())
-            .await
-            .map_err(failed("reading an endpoint"))?;
-        row.as_ref().map(read).transpose()
+        let rows =
+            sqlx::query(OF_CLUSTER).bind(cluster.as_str()).fetch_all(self.connection()).await.map_err(failed("reading an endpoint"))?;
+        let places: Vec<Place> = rows.iter().map(read).collect::<StoreResult<_>>()?;
+        let Some(own) = places.iter().find(|place| place.instance.is_none()) else { return Ok(None) };
+        let instances = places.iter().filter_map(|place| Some((place.instance.clone()?, place.address))).collect();
+        Ok(Some(Endpoint { cluster: cluster.clone(), address: own.address, port: own.port, public: own.public, instances }))
     }
     /// Addresses on a host that other clusters than this one have, or were promised and are about to have.
     async fn taken_addresses(&mut self, host: &HostId, cluster: &ClusterId) -> StoreResult<HashSet<Ipv4Addr>> {
@@ -60,7 +69,7 @@ pub trait Endpoints: Rows {
         let query = sqlx::query(PROMISED).bind(host.as_str()).bind(cluster.as_str());
         for row in query.fetch_all(self.connection()).await.map_err(failed(reading))? {
             let spec: ClusterSpec = serde_json::from_str(row.get("spec")).map_err(|e| unreadable("cluster specification", e))?;
-            taken.extend(spec.wished_address());
+            taken.extend(spec.wished_addresses());
         }
         Ok(taken)
     }
@@ -83,7 +92,12 @@ impl UnitOfWork {
             .bind(endpoint.public.map(|address| address.to_string()))
             .execute(self.connection())
             .await
-            .map_err(failed("writing an endpoint"))?;
+            .map_err(failed(WRITING))?;
+        for (instance, address) in &endpoint.instances {
+            let query = sqlx::query(UPSERT_OF_INSTANCE).bind(endpoint.cluster.as_str()).bind(instance.as_str()).bind(host.as_str());
+            let query = query.bind(address.to_string()).bind(i64::from(endpoint.port));
+            query.execute(self.connection()).await.map_err(failed(WRITING))?;
+        }
         Ok(())
     }
     pub(crate) async fn remove_endpoint(&mut self, cluster: &ClusterId) -> StoreResult<()> {

@@ -12,6 +12,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_lists.sql"),
     include_str!("../migrations/0006_public_addresses.sql"),
     include_str!("../migrations/0007_replication.sql"),
+    include_str!("../migrations/0008_takeovers.sql"),
+    include_str!("../migrations/0009_service_addresses.sql"),
 ];
 
 /// The schema version this build writes.

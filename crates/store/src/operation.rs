@@ -439,9 +439,9 @@ impl UnitOfWork {
         self.done("nudging an operation", sqlx::query(NUDGE).bind(cluster.as_str()).bind(now.0)).await.map(|_| ())
     }
 
-    /// Asks an operation to stop and clean up: one in the queue ends at once, a running one is asked before its next step.
-    /// False when it has ended or is already cleaning up.
-    pub async fn request_cancel(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
+    /// Asks an operation to stop and clean up: one in the queue ends at once, a running one is asked before its next step. `why` is a
+    /// sentence for its timeline. False when it has ended or is already cleaning up.
+    pub async fn request_cancel(&mut self, id: &OperationId, why: &str, now: Timestamp) -> StoreResult<bool> {
         let row = self.found("calling off an operation", sqlx::query(REQUEST_CANCEL).bind(id.as_str()).bind(now.0)).await?;
         let Some(row) = row else { return Ok(false) };
         self.wake_others();
@@ -449,7 +449,7 @@ impl UnitOfWork {
             let problem = Problem::new(ProblemCode::OperationCancelled, "The operation was called off before it began.");
             return self.end(id, OperationStatus::Queued, OperationStatus::Cancelled, &problem, now).await;
         }
-        self.event(id, row.get("step"), "note", "Somebody asked to call it off.", now).await?;
+        self.event(id, row.get("step"), "note", why, now).await?;
         Ok(true)
     }
 

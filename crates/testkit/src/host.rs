@@ -42,6 +42,11 @@ impl FakeHost {
 }
 
 /// Remembers the term, refusing one lower than the highest.
+/// Everywhere that an endpoint is served.
+fn listens(wish: &EndpointWish) -> impl Iterator<Item = SocketAddrV4> {
+    std::iter::once(wish.listen).chain(wish.public).chain(wish.instances.iter().map(|instance| instance.listen))
+}
+
 fn raise(parts: &mut Parts, cluster: &ClusterId, term: u64) -> HostResult<()> {
     let highest = parts.terms.entry(cluster.clone()).or_insert(term);
     if term < *highest {
@@ -138,6 +143,9 @@ impl Host for FakeHost {
             parts.volumes.insert(wish.instance.clone(), Volume { preparing: !from_spare, from_spare, ..Volume::default() });
             Ok(if from_spare { VolumeState::Ready { from_spare } } else { VolumeState::Preparing })
         })
+    }
+    async fn ensure_term(&self, cluster: &ClusterId, term: u64) -> HostResult<()> {
+        self.call("ensure_term", || raise(&mut self.machine.lock(), cluster, term))
     }
     async fn ensure_process(&self, wish: &ProcessWish) -> HostResult<ProcessState> {
         self.call("ensure_process", || {
@@ -246,17 +254,17 @@ impl Host for FakeHost {
             }
             let busy = |at: SocketAddrV4| {
                 let others = parts.endpoints.iter().filter(|(cluster, _)| **cluster != wish.cluster);
-                let elsewhere = others.map(|(_, other)| other).any(|other| other.listen == at || other.public == Some(at));
-                elsewhere || parts.occupied.contains(at.ip())
+                let mut elsewhere = others.flat_map(|(_, other)| listens(other));
+                elsewhere.any(|other| other == at) || parts.occupied.contains(at.ip())
             };
             if busy(wish.listen) {
                 return Ok(EndpointState::AddressInUse);
             }
-            let without = wish.public.filter(|at| busy(*at));
+            let without = listens(wish).find(|at| busy(*at));
             let tls = wish.tls.clone().or_else(|| parts.endpoints.get(&wish.cluster).and_then(|before| before.tls.clone()));
             parts.endpoints.insert(wish.cluster.clone(), EndpointWish { tls, ..wish.clone() });
             Ok(match without {
-                Some(at) => EndpointState::ServingWithoutPublic { in_use: true, reason: format!("{at}: in use") },
+                Some(at) => EndpointState::ServingPartly { at: at.into(), in_use: true, reason: format!("{at}: in use") },
                 None => EndpointState::Serving,
             })
         })

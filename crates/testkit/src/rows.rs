@@ -120,6 +120,7 @@ pub fn a_cluster(number: u32) -> Cluster {
             tags: Vec::new(),
             service_watch_log_collection: false,
             deletion_protection: false,
+            virtual_address: None,
         },
         host: HostId::from_bits(0xb),
         state: ServiceState::Creating,

@@ -13,6 +13,7 @@ use moorage_domain::{ClusterId, HostId, InstanceId, OperationId, SecretId, Times
 use moorage_durable::harness::{FastClock, Fixture};
 use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
+use moorage_host::InstanceEndpointWish;
 use moorage_operations::takeover::Takeover;
 use moorage_operations::{
     World, failover, owner, provision, recover, rejoin, renew_certificate, restart, rolling_restart, set_allow_list, set_maintenance,
@@ -23,6 +24,7 @@ use moorage_store::{
     Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Replications, Secrets, Store, Submitted, UnitOfWork, Write,
 };
 use moorage_testkit::{Failure, FakeEngine, FakeHost, Machine, TestStore, a_cluster, in_fast_time, insert};
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -244,6 +246,14 @@ impl<C: Case> Fixture for Bench<C> {
         assert_eq!(endpoint.primary, leads, "{text}");
         assert!(endpoint.tls.is_some());
         let row = look.endpoint_of(&self.cluster.id).await.expect("read").expect("there");
+        let alone = if C::TWO { 0 } else { count };
+        assert_eq!((row.instances.len(), endpoint.instances.len()), (count - alone, count - alone));
+        assert_eq!(row.addresses().collect::<BTreeSet<_>>().len(), 1 + count - alone, "each has its own: {row:?}");
+        for one in instances.iter().filter(|_| C::TWO) {
+            let leads = (C::AFTER == Some(ServiceState::Running)).then(|| one.id.clone());
+            let wish = InstanceEndpointWish { listen: SocketAddrV4::new(row.address_of(&one.id), row.port), instance: leads };
+            assert!(endpoint.instances.contains(&wish), "{wish:?}: {endpoint:?}");
+        }
         assert_eq!(row.public, C::offered().map(|offered| SocketAddrV4::new(offered.address, *offered.ports.start())));
         assert_eq!(endpoint.public, row.public.map(|public| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, public.port())));
     }
@@ -549,6 +559,28 @@ fn a_store_older_than_the_machine_needs_an_operator_and_nothing_is_done() {
     let (row, _, machine) = disturbed::<Terminate>(later);
     assert_eq!(row.status, OperationStatus::NeedsOperator, "{row:?}");
     assert!(machine.inventory().contains("volume") && machine.inventory().contains("running"), "{}", machine.inventory());
+}
+
+#[test]
+fn a_store_that_is_older_by_the_very_term_that_a_takeover_would_raise_promotes_nobody() {
+    in_fast_time(async {
+        let store = TestStore::open().await;
+        let clock = FastClock::begin();
+        let bench = Bench::<Failover>::prepare(store.store(), clock).await;
+        let id = &bench.cluster.id;
+        let mut look = store.store().look().await.expect("a look");
+        let instances = look.instances_of(id).await.expect("read");
+        let before = look.replication_of(id).await.expect("read").expect("there");
+        let term = look.cluster(id).await.expect("read").expect("there").term;
+        drop(look);
+        bench.machine.has_seen_term(id, term + 1);
+        let request = Failover::request_on(&instances, Some(&before));
+        let row = bench.ending(store.store(), clock, Failover::operation(), request, None).await;
+        assert_eq!(row.status, OperationStatus::NeedsOperator, "{row:?}");
+        let mut look = store.store().look().await.expect("a look");
+        assert_eq!(look.replication_of(id).await.expect("read").expect("there").primary, before.primary);
+        assert_eq!(look.cluster(id).await.expect("read").expect("there").term, term);
+    });
 }
 
 #[test]

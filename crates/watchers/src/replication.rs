@@ -209,19 +209,19 @@ async fn struck_at(watch: &Watch, primary: &Instance, seen: &Sight) -> Option<Ti
 /// Whether the operation that holds a cluster can be ended for what has to be done. A switchover is asked to call itself off.
 async fn makes_room(watch: &Watch, loaded: &Loaded, holder: &OperationId, verdict: &Verdict) -> Result<bool, StoreError> {
     let commits_wait = loaded.replication.as_ref().is_some_and(|replication| replication.promotable.is_some());
-    match verdict {
+    let why = match verdict {
         Verdict::Nothing | Verdict::Wait(_) => return Ok(false),
         // Nobody waits for a standby that is on its way back.
         Verdict::Rejoin(_) if !commits_wait => return Ok(false),
-        Verdict::FailOver(_) | Verdict::Restart(_) | Verdict::Rejoin(_) => {}
-    }
+        Verdict::FailOver(why) | Verdict::Restart(why) | Verdict::Rejoin(why) => why,
+    };
     let mut look = watch.world.store.look().await?;
     let Some(row) = look.operation_row(holder).await? else { return Ok(false) };
     drop(look);
     let planned = calls_itself_off(&row.kind, &row.step);
     if planned == Some(true) && row.outcome.is_none() && row.cancel_requested_at.is_none() {
         let mut uow = watch.world.store.begin().await?;
-        uow.request_cancel(holder, now()).await?;
+        uow.request_cancel(holder, &format!("It is called off by itself. {why}"), now()).await?;
         uow.commit().await?;
         (watch.wake)();
     }

@@ -7,6 +7,7 @@ use super::refusal::Refusal;
 use moorage_domain::{Problem, ProblemCode};
 use serde_json::{Map, Value};
 use std::cell::{Cell, RefCell};
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 /// Problems told at most: a body of unknown fields must not become an answer many times its size.
@@ -147,6 +148,10 @@ impl<'a> Form<'a> {
             Some(_) => return text,
         }
         None
+    }
+    /// An optional IPv4 address.
+    pub(crate) fn optional_address(&self, key: &'static str) -> Option<Ipv4Addr> {
+        address(self.path(key), self.optional_text(key)?, self.faults)
     }
     /// A required text that follows a rule.
     pub(crate) fn ruled_text(&self, key: &'static str, rule: &TextRule) -> Option<&'a str> {
@@ -344,21 +349,42 @@ impl<'a> Items<'a> {
         };
         self.items.iter().enumerate().filter_map(form).collect()
     }
+    /// The addresses among them, none for a blank one; anything else is noted.
+    pub(crate) fn addresses(&self) -> Vec<Option<Ipv4Addr>> {
+        let mut addresses = vec![None; self.items.len()];
+        for (index, path, text) in self.indexed_texts() {
+            if let (Some(place), false) = (addresses.get_mut(index), text.is_empty()) {
+                *place = address(path, text, self.faults);
+            }
+        }
+        addresses
+    }
     /// The texts among them that are not blank, each with its path; anything else is noted.
     pub(crate) fn texts(&self) -> Vec<(String, &'a str)> {
+        self.indexed_texts().into_iter().filter(|(.., text)| !text.is_empty()).map(|(_, path, text)| (path, text)).collect()
+    }
+    fn indexed_texts(&self) -> Vec<(usize, String, &'a str)> {
         describe::text(format!("{}.*", self.path), true);
         let text = |(index, value): (usize, &'a Value)| {
             let path = format!("{}.{index}", self.path);
             match value {
-                Value::String(text) => Some((path, text.as_str())),
+                Value::String(text) => Some((index, path, text.as_str())),
                 _ => {
                     self.faults.invalid(path, "Input should be a valid string");
                     None
                 }
             }
         };
-        self.items.iter().enumerate().filter_map(text).filter(|(_, text)| !text.is_empty()).collect()
+        self.items.iter().enumerate().filter_map(text).collect()
     }
+}
+
+fn address(path: String, text: &str, faults: &Faults) -> Option<Ipv4Addr> {
+    let address = text.parse::<Ipv4Addr>().ok();
+    if address.is_none() {
+        faults.invalid(path, "Input should be a valid IPv4 address");
+    }
+    address
 }
 
 #[cfg(test)]

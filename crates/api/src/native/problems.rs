@@ -20,7 +20,9 @@ const FIELDS: &[(&str, &str)] = &[
     ("subnet_id", "subnet"),
     ("dbaas_engine_version_id", "version"),
     ("service_ip_address", "address"),
-    ("service_address", "address"),
+    ("virtual_ip_address", "address"),
+    ("instance_groups.0.instances.0.service_ip_address", "instance_addresses.0"),
+    ("instance_groups.0.instances.1.service_ip_address", "instance_addresses.1"),
     ("instance_groups.0.server_type_name", "server_type"),
     ("instance_groups.0.block_storage_groups", "size_gb"),
 ];

@@ -17,7 +17,6 @@ use moorage_domain::tenant::Role;
 use moorage_domain::{ClusterId, Problem};
 use secrecy::SecretString;
 use serde_json::Value;
-use std::net::Ipv4Addr;
 
 const NAME: TextRule = TextRule { pattern: "^[a-zA-Z][a-zA-Z0-9-]*$", matches: name, length: 2..=63 };
 const WORD: TextRule = TextRule { pattern: "^[a-zA-Z][a-zA-Z0-9_]*$", matches: word, length: 1..=63 };
@@ -55,17 +54,12 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
     let size_gb = form.optional_number("size_gb", 16..=5120).unwrap_or(SIZE_GB);
     let timezone = form.optional_ruled_text("timezone", &SHORT_TEXT).unwrap_or(TIMEZONE);
     let subnet = form.optional_ruled_text("subnet", &SHORT_TEXT);
-    let address = form.optional_text("address").and_then(|text| {
-        let address = text.parse::<Ipv4Addr>().ok();
-        if address.is_none() {
-            form.invalid("address", "Input should be a valid IPv4 address");
-        }
-        address
-    });
+    let address = form.optional_address("address");
     let prefix = form.optional_ruled_text("instance_name_prefix", &NAME);
     let tags = tags(&form);
     let deletion_protection = form.optional_bool("deletion_protection");
     let highly_available = form.optional_bool("highly_available").unwrap_or(false);
+    let instances = instances(&form, highly_available);
     form.close();
     faults.result()?;
     let (Some(name), Some(engine), Some(database)) = (name, engine, database) else { return Err(incomplete()) };
@@ -81,22 +75,32 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
             server_type: server_type.to_owned(),
             volumes: vec![CreateVolume { role: "DATA".into(), size_gb, volume_type: "SSD".into() }],
             instances: match highly_available {
-                true => ["ACTIVE", "STANDBY"].as_slice(),
-                false => &["ACTIVE"],
-            }
-            .iter()
-            .map(|role| CreateInstance { role: (*role).into(), service_address: address.filter(|_| *role == "ACTIVE") })
-            .collect(),
+                true => instances,
+                false => vec![CreateInstance { role: "ACTIVE".into(), service_address: address }],
+            },
         }],
         subnet: subnet.map(str::to_owned),
         timezone: timezone.to_owned(),
         highly_available,
+        virtual_address: address.filter(|_| highly_available),
         maintenance: None,
         backup: None,
         tags,
         service_watch_log_collection: false,
         deletion_protection: deletion_protection.unwrap_or(false),
     })
+}
+
+/// The instances of a highly available cluster, with the addresses that are wished for them.
+fn instances(form: &Form<'_>, highly_available: bool) -> Vec<CreateInstance> {
+    const ROLES: [&str; 2] = ["ACTIVE", "STANDBY"];
+    let items = form.optional_list("instance_addresses", ROLES.len());
+    if items.is_some() && !highly_available {
+        form.invalid("instance_addresses", "Only the instances of a highly available cluster have addresses of their own; use `address`.");
+    }
+    let wished = items.map(|items| items.addresses()).unwrap_or_default();
+    let of = |(slot, role): (usize, &str)| CreateInstance { role: role.into(), service_address: wished.get(slot).copied().flatten() };
+    ROLES.into_iter().enumerate().map(of).collect()
 }
 
 /// Reads the body of a change to a cluster: whether it is protected from deletion.
@@ -260,17 +264,15 @@ pub(crate) fn change_allow_list(body: &[u8]) -> Result<(Vec<String>, Vec<String>
     Ok((add, remove))
 }
 
-/// How long transactions are waited for if nothing else is said.
-const GRACE_SECONDS: u32 = 10;
-
 /// Reads the body of a switchover; none asks for the usual one.
 pub(crate) fn switch_over(body: &[u8]) -> Result<SwitchOver, Refusal> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(SwitchOver { grace_seconds: GRACE_SECONDS, force: false });
+        return Ok(SwitchOver::default());
     }
     whole(body, |form, _| {
-        let grace_seconds = form.optional_number("grace_seconds", 1..=3600).unwrap_or(GRACE_SECONDS);
-        Some(SwitchOver { grace_seconds, force: form.optional_bool("force").unwrap_or(false) })
+        let usual = SwitchOver::default();
+        let grace_seconds = form.optional_number("grace_seconds", 1..=3600).unwrap_or(usual.grace_seconds);
+        Some(SwitchOver { grace_seconds, force: form.optional_bool("force").unwrap_or(usual.force) })
     })
 }
 

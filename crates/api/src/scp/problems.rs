@@ -24,7 +24,6 @@ const FIELDS: &[(&str, &str)] = &[
     ("version", "dbaas_engine_version_id"),
     ("allow_list", "allowable_ip_addresses"),
     ("server_type", "instance_groups.0.server_type_name"),
-    ("service_address", "instance_groups.0.instances.0.service_ip_address"),
     ("service_ip_address", "instance_groups.0.instances.0.service_ip_address"),
 ];
 

@@ -11,6 +11,7 @@ use moorage_domain::operation::{OperationStatus, OperationView};
 use moorage_domain::parameter::{AppliedParameters, Parameter};
 use moorage_domain::server_type::ServerType;
 use serde::Serialize;
+use std::net::Ipv4Addr;
 
 /// `AsyncResponse`.
 #[derive(Serialize)]
@@ -77,7 +78,7 @@ pub(crate) struct ClusterDetail<'a> {
     timezone: &'a str,
     vip_public_ip_address: Option<()>,
     vip_public_ip_id: Option<()>,
-    virtual_ip_address: Option<()>,
+    virtual_ip_address: Option<String>,
     /// Since 1.1: whether a newer operating system kernel could be had. There is none of our own to patch.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_kernel_patchable: Option<bool>,
@@ -158,7 +159,7 @@ pub(crate) fn cluster(view: &ClusterView, dialect: Dialect) -> ClusterDetail<'_>
         created_by: &cluster.created_by,
         dbaas_engine: dialect.engine_label(),
         dbaas_engine_version_name: version_name(dialect, &cluster.version.to_string()),
-        ha_enabled: false,
+        ha_enabled: spec.is_highly_available(),
         id: cluster.id.as_str(),
         init_config_option: init_config(spec, dialect),
         instance_count: instance_count(spec),
@@ -179,7 +180,7 @@ pub(crate) fn cluster(view: &ClusterView, dialect: Dialect) -> ClusterDetail<'_>
         timezone: &spec.timezone,
         vip_public_ip_address: None,
         vip_public_ip_id: None,
-        virtual_ip_address: None,
+        virtual_ip_address: virtual_address(view).map(|address| address.to_string()),
         is_kernel_patchable: (dialect.version >= ApiVersion::V1_1).then_some(false),
         service_watch_log_collection: dialect.has_watch_log_collection().then_some(spec.service_watch_log_collection),
     }
@@ -214,6 +215,13 @@ fn init_config(spec: &ClusterSpec, dialect: Dialect) -> InitConfig<'_> {
     }
 }
 
+/// Where a highly available cluster is reached, whoever writes; a single instance has its service address only.
+fn virtual_address(view: &ClusterView) -> Option<Ipv4Addr> {
+    let spec = &view.cluster.spec;
+    let address = view.endpoint.as_ref().map(|endpoint| endpoint.address).or(spec.virtual_address);
+    address.filter(|_| spec.is_highly_available())
+}
+
 /// Always an object: some clients break on `null`.
 fn maintenance(spec: &ClusterSpec) -> Maintenance<'_> {
     let window = spec.maintenance.as_ref();
@@ -236,7 +244,8 @@ fn groups(view: &ClusterView) -> Vec<Group<'_>> {
         let instances = group.instances.iter().map(|wish| {
             let made = view.instances.get(ordinal);
             ordinal += 1;
-            let address = view.endpoint.as_ref().map(|endpoint| endpoint.address).or(wish.service_address);
+            let address = view.endpoint.as_ref().zip(made).map(|(endpoint, (instance, _))| endpoint.address_of(&instance.id));
+            let address = address.or(wish.service_address);
             Instance {
                 name: made.map_or_else(|| format!("{prefix}-{ordinal}"), |(instance, _)| instance.name.clone()),
                 public_ip_address: None,
@@ -302,7 +311,7 @@ pub(crate) fn clusters<'a>(clusters: &'a Clusters, listing: &'a Listing) -> Clus
         created_at: cluster.created_at.rfc3339(),
         created_by: &cluster.created_by,
         database_name: &cluster.spec.database.name,
-        ha_enabled: false,
+        ha_enabled: cluster.spec.is_highly_available(),
         id: cluster.id.as_str(),
         instance_count: instance_count(&cluster.spec),
         modified_at: cluster.modified_at.rfc3339(),

@@ -1,11 +1,11 @@
 use super::*;
-use moorage_domain::cluster::{BackupWish, DatabaseSpec, InstanceGroup, InstanceWish, MaintenanceWindow, VolumeSpec, Wish};
+use moorage_domain::cluster::{ACTIVE_STANDBY, BackupWish, DatabaseSpec, InstanceGroup, InstanceWish, MaintenanceWindow, VolumeSpec, Wish};
 use moorage_domain::engine::Version;
 use moorage_domain::instance::{Endpoint, Instance as InstanceRow, Observed};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::{ClusterId, GroupId, HostId, InstanceId, OperationId, ProjectId, Timestamp, VolumeId};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn view(engine: EngineName, state: ServiceState) -> ClusterView {
     let spec = ClusterSpec {
@@ -30,6 +30,7 @@ fn view(engine: EngineName, state: ServiceState) -> ClusterView {
         tags: vec![],
         service_watch_log_collection: true,
         deletion_protection: false,
+        virtual_address: None,
     };
     let cluster = Cluster {
         id: ClusterId::from_bits(1),
@@ -67,7 +68,8 @@ fn made(mut view: ClusterView) -> ClusterView {
         observed_at: None,
     };
     view.instances = vec![(row, view.cluster.state)];
-    view.endpoint = Some(Endpoint { cluster: id, address: "127.64.0.10".parse().expect("an address"), port: 2866, public: None });
+    let address = "127.64.0.10".parse().expect("an address");
+    view.endpoint = Some(Endpoint { cluster: id, address, port: 2866, public: None, instances: BTreeMap::new() });
     view
 }
 
@@ -164,6 +166,35 @@ fn names_and_order_are_the_same_once_the_instance_is_made() {
         ["name", "public_ip_address", "public_ip_id", "role_type", "service_ip_address", "service_state"].into()
     );
     assert_eq!(keys(&group(&after)["block_storage_groups"][0]), ["id", "name", "role_type", "size_gb", "volume_type"].into());
+}
+
+#[test]
+fn a_highly_available_cluster_has_a_virtual_address_and_one_for_each_instance() {
+    let mut view = view(EngineName::MariaDb, ServiceState::Creating);
+    view.cluster.spec.groups[0].role = ACTIVE_STANDBY.into();
+    view.cluster.spec.groups[0].instances.push(InstanceWish { role: "STANDBY".into(), service_address: "127.64.0.30".parse().ok() });
+    view.cluster.spec.virtual_address = "127.64.0.10".parse().ok();
+    let instances = |body: &Value| body["instance_groups"][0]["instances"].clone();
+    let wished = shown(&view, "mariadb 1.0");
+    assert_eq!((&wished["ha_enabled"], &wished["virtual_ip_address"]), (&json!(true), &json!("127.64.0.10")));
+    assert_eq!(instances(&wished)[1]["service_ip_address"], "127.64.0.30");
+
+    let mut view = made(view);
+    let mut standby = view.instances[0].clone();
+    (standby.0.id, standby.0.slot, standby.0.role) = (InstanceId::from_bits(6), 1, "STANDBY".into());
+    view.instances.push(standby);
+    let endpoint = view.endpoint.as_mut().expect("an endpoint");
+    for (instance, address) in view.instances.iter().zip(["127.64.0.20", "127.64.0.30"]) {
+        endpoint.instances.insert(instance.0.id.clone(), address.parse().expect("an address"));
+    }
+    // They have changed places.
+    (view.instances[0].0.role, view.instances[1].0.role) = ("STANDBY".into(), "ACTIVE".into());
+    let body = shown(&view, "mariadb 1.0");
+    assert_eq!(body["virtual_ip_address"], "127.64.0.10");
+    assert_eq!((&body["instance_groups"][0]["role_type"], &body["instance_count"]), (&json!("ACTIVE_STANDBY"), &json!(2)));
+    let pairs = |key: &str| instances(&body).as_array().expect("a list").iter().map(|one| one[key].clone()).collect::<Vec<_>>();
+    assert_eq!(pairs("role_type"), [json!("STANDBY"), json!("ACTIVE")]);
+    assert_eq!(pairs("service_ip_address"), [json!("127.64.0.20"), json!("127.64.0.30")]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use axum::{Extension, Json, Router};
 use http::{HeaderMap, StatusCode};
-use moorage_app::{Accepted, ClusterRef, Clusters};
+use moorage_app::{Accepted, ClusterRef, Clusters, SwitchOver};
 use moorage_domain::engine::EngineName;
 use moorage_domain::{Problem, ProblemCode};
 
@@ -120,6 +120,7 @@ fn handler(operation: &'static Operation) -> MethodRouter<Kit> {
         "StartCluster" => on(method, start_cluster),
         "StopCluster" => on(method, stop_cluster),
         "RestartCluster" => on(method, restart_cluster),
+        "SwitchoverCluster" => on(method, switchover_cluster),
         "TerminateCluster" => on(method, terminate_cluster),
         "SetSecurityGroupRules" => on(method, set_security_group_rules),
         "SetMaintenance" => on(method, set_maintenance),
@@ -227,6 +228,11 @@ async fn stop_cluster(State(kit): State<Kit>, Extension(caller): Extension<Calle
 async fn restart_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
     content.bytes()?;
     Ok(accepted(&kit.app.restart_cluster(&caller.actor, &caller.cluster(id)).await?))
+}
+
+async fn switchover_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {
+    content.bytes()?;
+    Ok(accepted(&kit.app.switch_over(&caller.actor, &caller.cluster(id), SwitchOver::default()).await?))
 }
 
 async fn terminate_cluster(State(kit): State<Kit>, Extension(caller): Extension<Caller>, id: Id, content: Content) -> Answer {

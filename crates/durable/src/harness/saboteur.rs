@@ -86,7 +86,10 @@ impl Saboteur {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(store) = store else { return };
         let mut uow = super::expect("calling off", store.begin().await);
-        let asked = super::expect("calling off", uow.request_cancel(&row.id, Timestamp(row.run_at.0.max(row.created_at.0))).await);
+        let asked = super::expect(
+            "calling off",
+            uow.request_cancel(&row.id, "A saboteur asked.", Timestamp(row.run_at.0.max(row.created_at.0))).await,
+        );
         assert!(asked, "an operation on its way can be asked to end");
         super::expect("calling off", uow.commit().await);
     }

@@ -89,7 +89,10 @@ async fn the_end_erases_secrets_and_starts_the_next_in_the_queue(store: TestStor
         let new = NewOperation::new(&id, "cluster.stop", &cluster, &serde_json::Value::Null, "somebody", NOW);
         assert!(!uow.submit_or_queue(&new).await.expect("queued"));
     }
-    assert!(uow.request_cancel(&OperationId::from_bits(2), NOW).await.expect("called off"), "one in the queue ends at once");
+    assert!(
+        uow.request_cancel(&OperationId::from_bits(2), "A test asked.", NOW).await.expect("called off"),
+        "one in the queue ends at once"
+    );
     let row = uow.operation_row(&OperationId::from_bits(1)).await.expect("read").expect("there");
     commit(&mut uow, &row, OperationStatus::Succeeded, NOW).await.expect("committed");
     assert_eq!(uow.secret(&secret).await.expect("read"), None);
@@ -164,7 +167,7 @@ async fn only_an_operation_that_waits_for_an_operator_can_be_decided_about(store
     assert!(uow.due_operations(&row_host(), 9, NOW).await.expect("read").is_empty());
     assert!(uow.abandon(&id, NOW).await.expect("asked"));
     assert!(uow.holder(&a_cluster(1).id).await.expect("read").is_none());
-    assert!(!uow.request_cancel(&id, NOW).await.expect("asked"), "it has ended");
+    assert!(!uow.request_cancel(&id, "A test asked.", NOW).await.expect("asked"), "it has ended");
     assert_eq!(submit(&mut uow, 1, 2, &[]).await, Submitted::Started);
 }
 

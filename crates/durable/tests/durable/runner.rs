@@ -316,7 +316,7 @@ fn an_operation_can_be_called_off_while_it_waits() {
         let id = bench.submit(1).await;
         bench.until(&id, "it waits", |view| view.waiting_for.as_deref() == Some("Waits for the painter.")).await;
         let mut uow = bench.store().begin().await.expect("a unit of work");
-        assert!(uow.request_cancel(&id, bench.clock.now()).await.expect("a request"));
+        assert!(uow.request_cancel(&id, "A test asked.", bench.clock.now()).await.expect("a request"));
         uow.commit().await.expect("a commit");
         bench.wake();
         let view = bench.until_status(&id, OperationStatus::Cancelled).await;

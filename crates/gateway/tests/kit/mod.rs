@@ -140,6 +140,7 @@ pub fn endpoint_file(engine: EngineName, listen: SocketAddr, socket: &Path) -> E
         term: 1,
         primary: Some(EngineLeg::Unix(socket.to_owned())),
         hold: false,
+        instances: Vec::new(),
     }
 }
 

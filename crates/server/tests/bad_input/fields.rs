@@ -335,12 +335,12 @@ fn every_wrong_field_of_a_create_request_is_named_and_makes_nothing() {
             ),
             ("/instance_groups/0/instances/0/public_ip_id", json!("pip"), "Dbaas.ValidationError.NotSupportedYet", "public_ip_id"),
             ("/name", json!("good"), "Dbaas.ValidationError.DuplicatedClusterName", "already exists"),
-            ("/ha_enabled", json!(true), "Dbaas.ValidationError.NotSupportedYet", "ha_enabled"),
+            ("/ha_enabled", json!(true), "ValidationError", "instance_groups.0.role_type"),
             ("/nat_enabled", json!(true), "Dbaas.ValidationError.NotSupportedYet", "nat_enabled"),
             ("/init_config_option/audit_enabled", json!(true), "Dbaas.ValidationError.NotSupportedYet", "audit_enabled"),
             ("/origin_cluster_id", json!(good.id), "Dbaas.ValidationError.NotSupportedYet", "origin_cluster_id"),
             ("/vip_public_ip_id", json!("pip"), "Dbaas.ValidationError.NotSupportedYet", "vip_public_ip_id"),
-            ("/virtual_ip_address", json!("10.0.0.1"), "Dbaas.ValidationError.NotSupportedYet", "virtual_ip_address"),
+            ("/virtual_ip_address", json!("10.0.0.1"), "ValidationError", "virtual_ip_address"),
         ] {
             refused(&with(&whole, place, &value), code, told);
         }

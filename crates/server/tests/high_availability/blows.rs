@@ -159,6 +159,11 @@ fn kept_in(installation: &Installation, directory: &Path) -> u32 {
     installation.until(Duration::from_secs(10), "it has a process", |_| processes_in(directory).into_iter().find(is_kept))
 }
 
+/// Kills the engine of an instance.
+pub fn kill_main_process(installation: &Installation, instance: &str) {
+    kill(main_process(installation, instance), 9);
+}
+
 fn main_process(installation: &Installation, instance: &str) -> u32 {
     kept_in(installation, &installation.directory.join("instances").join(instance).join("volume"))
 }

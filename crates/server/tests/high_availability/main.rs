@@ -9,6 +9,7 @@ mod support;
 
 mod blows;
 mod clients;
+mod requests;
 
 use blows::{Blow, instance, shown, socket};
 use clients::{MANY, Prober, Writers};

@@ -110,13 +110,13 @@ struct Instance {
     last_restart_reason: Option<String>,
 }
 
-fn instance(row: &moorage_domain::instance::Instance, state: ServiceState, address: Option<String>) -> Instance {
+fn instance(row: &moorage_domain::instance::Instance, state: ServiceState, view: &ClusterView) -> Instance {
     Instance {
         id: row.id.to_string(),
         name: row.name.clone(),
         role: row.role.clone(),
         state: state.as_str(),
-        address,
+        address: view.endpoint.as_ref().map(|endpoint| endpoint.address_of(&row.id).to_string()),
         restarts: row.observed.restarts,
         last_restart_reason: row.observed.last_restart_reason.clone(),
     }
@@ -129,7 +129,7 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
     let size = ServerType::find(spec.server_type());
     let address = view.endpoint.as_ref().map(|endpoint| endpoint.address.to_string());
     let limit = |value: Option<u32>, unit, enforced| Limit { value: value.unwrap_or_default(), unit, enforced };
-    let instances = view.instances.iter().map(|(row, state)| instance(row, *state, address.clone()));
+    let instances = view.instances.iter().map(|(row, state)| instance(row, *state, view));
     Cluster {
         id: row.id.to_string(),
         name: row.name.clone(),
@@ -137,7 +137,7 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
         version: row.version.to_string(),
         state: row.state.as_str(),
         state_reason: row.state_reason.clone(),
-        address: address.clone(),
+        address,
         port: spec.port,
         public_address: view.endpoint.as_ref().and_then(|endpoint| endpoint.public).map(|address| address.to_string()),
         database: spec.database.name.clone(),
@@ -447,7 +447,6 @@ pub(crate) struct InstanceBody {
 
 /// The instances of a cluster.
 pub(crate) fn instances(view: &ClusterView) -> Vec<InstanceBody> {
-    let address = view.endpoint.as_ref().map(|endpoint| endpoint.address.to_string());
     let body = |(row, state): &(moorage_domain::instance::Instance, ServiceState)| InstanceBody {
         cluster: view.cluster.id.to_string(),
         cluster_name: view.cluster.name.clone(),
@@ -455,7 +454,7 @@ pub(crate) fn instances(view: &ClusterView) -> Vec<InstanceBody> {
         version: view.cluster.version.to_string(),
         host: row.host.to_string(),
         answering: row.observed.answering,
-        instance: instance(row, *state, address.clone()),
+        instance: instance(row, *state, view),
     };
     view.instances.iter().map(body).collect()
 }

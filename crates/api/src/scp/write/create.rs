@@ -64,9 +64,9 @@ pub(crate) fn create_cluster(body: &[u8], dialect: Dialect) -> Result<CreateClus
     let maintenance = form.optional_form("maintenance_option").and_then(maintenance);
     let tags = tags(&form);
     let watch_log_collection = watch_log_collection(&form, dialect);
-    let highly_available = refuse_what_is_not_there(&form);
+    let asked = availability(&form);
     let init = form.form("init_config_option").and_then(|init| init_config(init, dialect));
-    let groups = groups(&form, highly_available);
+    let groups = groups(&form, asked.highly_available);
     form.close();
     faults.result()?;
 
@@ -82,7 +82,8 @@ pub(crate) fn create_cluster(body: &[u8], dialect: Dialect) -> Result<CreateClus
         groups,
         subnet: Some(subnet.to_owned()),
         timezone: timezone.unwrap_or(TIMEZONE).to_owned(),
-        highly_available: false,
+        highly_available: asked.highly_available,
+        virtual_address: asked.virtual_address,
         maintenance,
         backup: init.backup,
         tags,
@@ -96,27 +97,28 @@ fn incomplete() -> Refusal {
     moorage_domain::Problem::new(moorage_domain::ProblemCode::MalformedBody, "The request's body is incomplete.").into()
 }
 
-/// Everything of the vendor's that cannot be honoured is refused by name (decisions 20). Whether a highly available cluster was
-/// asked for.
-fn refuse_what_is_not_there(form: &Form<'_>) -> bool {
-    let [highly_available, _] =
-        [("ha_enabled", "a highly available cluster"), ("nat_enabled", "address translation")].map(|(key, what)| {
-            let asked = form.optional_bool(key) == Some(true);
-            if asked {
-                form.not_supported(key, what);
-            }
-            asked
-        });
-    for (key, what) in [
-        ("origin_cluster_id", "making a cluster out of another one"),
-        ("vip_public_ip_id", "a public address"),
-        ("virtual_ip_address", "a virtual address, which only a highly available cluster has,"),
-    ] {
+/// How much of a cluster is asked for.
+struct Availability {
+    highly_available: bool,
+    virtual_address: Option<Ipv4Addr>,
+}
+
+/// Everything of the vendor's that cannot be honoured is refused by name (decisions 20).
+fn availability(form: &Form<'_>) -> Availability {
+    let highly_available = form.optional_bool("ha_enabled") == Some(true);
+    if form.optional_bool("nat_enabled") == Some(true) {
+        form.not_supported("nat_enabled", "address translation");
+    }
+    for (key, what) in [("origin_cluster_id", "making a cluster out of another one"), ("vip_public_ip_id", "a public address")] {
         if form.optional_text(key).is_some() {
             form.not_supported(key, what);
         }
     }
-    highly_available
+    let virtual_address = form.optional_address("virtual_ip_address");
+    if virtual_address.is_some() && !highly_available {
+        form.invalid("virtual_ip_address", "Only a highly available cluster has a virtual address.");
+    }
+    Availability { highly_available, virtual_address }
 }
 
 fn watch_log_collection(form: &Form<'_>, dialect: Dialect) -> bool {
@@ -232,20 +234,23 @@ fn tags(form: &Form<'_>) -> Vec<Tag> {
     tags
 }
 
-/// Without high availability there is one group with one instance. With it, what is said of groups is only held against the
-/// schema: that it is not supported is the answer.
+/// Without high availability there is one group with one instance; with it one with an active one and a standby.
 fn groups(form: &Form<'_>, highly_available: bool) -> Vec<CreateGroup> {
     let Some(items) = form.list("instance_groups", 16) else { return Vec::new() };
-    if items.len() != 1 && !highly_available {
-        items.invalid("A cluster without high availability has exactly one instance group.");
+    if items.len() != 1 {
+        items.invalid("There should be exactly one instance group.");
     }
     items.forms().into_iter().map(|form| group(form, highly_available)).collect()
 }
 
 fn group(form: Form<'_>, highly_available: bool) -> CreateGroup {
     let role = form.choice("role_type", &["ACTIVE", "ACTIVE_STANDBY"]);
-    if role == Some("ACTIVE_STANDBY") && !highly_available {
-        form.invalid("role_type", "ACTIVE_STANDBY is for a highly available cluster; use ACTIVE.");
+    match role {
+        Some("ACTIVE_STANDBY") if !highly_available => {
+            form.invalid("role_type", "ACTIVE_STANDBY is for a highly available cluster; use ACTIVE.");
+        }
+        Some("ACTIVE") if highly_available => form.invalid("role_type", "ACTIVE is for a single instance; use ACTIVE_STANDBY."),
+        _ => {}
     }
     let server_type = form.ruled_text("server_type_name", &SHORT_TEXT);
     let mut volumes = Vec::new();
@@ -264,7 +269,12 @@ fn group(form: Form<'_>, highly_available: bool) -> CreateGroup {
         if items.len() > 1 && !highly_available {
             items.invalid("A cluster without high availability has one instance.");
         }
+        let roles = |instances: &[CreateInstance], role: &str| instances.iter().filter(|instance| instance.role == role).count();
+        let count = items.len();
         instances = items.forms().into_iter().map(|form| instance(form, highly_available)).collect();
+        if highly_available && count > 0 && (count, roles(&instances, "ACTIVE"), roles(&instances, "STANDBY")) != (2, 1, 1) {
+            items.invalid("There should be one ACTIVE and one STANDBY instance.");
+        }
     }
     form.close();
     CreateGroup { role: role.unwrap_or_default().to_owned(), server_type: server_type.unwrap_or_default().to_owned(), volumes, instances }
@@ -288,13 +298,7 @@ fn instance(form: Form<'_>, highly_available: bool) -> CreateInstance {
     if form.optional_text("public_ip_id").is_some() {
         form.not_supported("public_ip_id", "a public address");
     }
-    let service_address = form.optional_text("service_ip_address").and_then(|text| {
-        let address = text.parse::<Ipv4Addr>().ok();
-        if address.is_none() {
-            form.invalid("service_ip_address", "Input should be a valid IPv4 address");
-        }
-        address
-    });
+    let service_address = form.optional_address("service_ip_address");
     form.close();
     CreateInstance { role: role.unwrap_or_default().to_owned(), service_address }
 }

@@ -213,12 +213,10 @@ fn two_groups_two_instances_two_os_volumes_and_no_usable_volume_are_refused() {
 #[test]
 fn what_cannot_be_honoured_is_refused_by_name() {
     for (pointer, value) in [
-        ("/ha_enabled", json!(true)),
         ("/nat_enabled", json!(true)),
         ("/init_config_option/audit_enabled", json!(true)),
         ("/origin_cluster_id", json!("109a585ae67b4e8482fdafc8a4a5be74")),
         ("/vip_public_ip_id", json!("x")),
-        ("/virtual_ip_address", json!("10.0.0.1")),
         ("/instance_groups/0/instances/0/public_ip_id", json!("x")),
     ] {
         let path = pointer.trim_start_matches('/').replace('/', ".");
@@ -236,11 +234,33 @@ fn highly_available() -> Value {
 }
 
 #[test]
-fn a_highly_available_cluster_is_said_to_be_unsupported_and_not_to_be_malformed() {
-    assert_eq!(refused(&highly_available()), [(ProblemCode::NotSupportedYet, "ha_enabled".into())]);
-    let mut without_it = highly_available();
-    without_it["ha_enabled"] = json!(false);
-    assert!(refused(&without_it).iter().all(|(code, _)| *code == ProblemCode::InvalidRequest));
+fn a_highly_available_cluster_is_one_group_of_two_with_a_virtual_address() {
+    let instance = |role: &str, address: Option<&str>| CreateInstance {
+        role: role.into(),
+        service_address: address.map(|address| address.parse().expect("an address")),
+    };
+    let command = read(&highly_available()).expect("valid");
+    assert!(command.highly_available && command.virtual_address.is_none());
+    assert_eq!(command.groups[0].instances, [instance("ACTIVE", None), instance("STANDBY", None)]);
+    let mut body = highly_available();
+    body["virtual_ip_address"] = json!("127.64.0.40");
+    body["instance_groups"][0]["instances"][1]["service_ip_address"] = json!("127.64.0.41");
+    let command = read(&body).expect("valid");
+    assert_eq!(command.virtual_address, "127.64.0.40".parse().ok());
+    assert_eq!(command.groups[0].instances[1], instance("STANDBY", Some("127.64.0.41")));
+    let invalid = |change: &dyn Fn(&mut Value)| {
+        let mut body = highly_available();
+        change(&mut body);
+        let refused = refused(&body);
+        assert!(refused.iter().all(|(code, _)| *code == ProblemCode::InvalidRequest), "{refused:?}");
+        refused.into_iter().map(|(_, field)| field).collect::<Vec<_>>()
+    };
+    let instances = "instance_groups.0.instances";
+    assert_eq!(invalid(&|body| body["instance_groups"][0]["role_type"] = json!("ACTIVE")), ["instance_groups.0.role_type"]);
+    assert_eq!(invalid(&|body| body["instance_groups"][0]["instances"][1]["role_type"] = json!("ACTIVE")), [instances]);
+    assert_eq!(invalid(&|body| drop(body["instance_groups"][0]["instances"].as_array_mut().expect("a list").pop())), [instances]);
+    assert_eq!(invalid(&|body| body["virtual_ip_address"] = json!("10.0.0")), ["virtual_ip_address"]);
+    assert!(invalid(&|body| body["ha_enabled"] = json!(false)).len() >= 2, "the group and its instances");
 }
 
 #[test]
@@ -276,11 +296,11 @@ fn a_maintenance_window_is_read_in_parts_and_shown_as_one_time() {
 
 #[test]
 fn malformed_fields_go_before_unsupported_ones() {
-    let mut body = with("/ha_enabled", json!(true));
+    let mut body = with("/nat_enabled", json!(true));
     body["name"] = json!("1");
     let refusals = refused(&body);
     assert_eq!(refusals[0], (ProblemCode::InvalidRequest, "name".into()));
-    assert_eq!(refusals[1], (ProblemCode::NotSupportedYet, "ha_enabled".into()));
+    assert_eq!(refusals[1], (ProblemCode::NotSupportedYet, "nat_enabled".into()));
 }
 
 #[test]

@@ -1,0 +1,303 @@
+//! Where a cluster of two is reached, and what is asked of it at the wrong time.
+
+use crate::blows::{instance, kill_main_process, shown, socket};
+use crate::clients::Session;
+use crate::support::{Cluster, Installation, PASSWORD, seed_body};
+use crate::{in_sync, make};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn at(cluster: &Cluster, address: &Value) -> Cluster {
+    Cluster { address: address.as_str().expect("an address").to_owned(), ..cluster.clone() }
+}
+
+/// The instances as the vendor's dialect shows them, in their order.
+fn instances(shown: &Value) -> Vec<Value> {
+    shown["instance_groups"][0]["instances"].as_array().expect("instances").clone()
+}
+
+fn address_of(shown: &Value, role: &str) -> Value {
+    let all = instances(shown);
+    all.iter().find(|instance| instance["role_type"] == role).expect("one of this role")["service_ip_address"].clone()
+}
+
+/// An address of the installation's subnet.
+fn address(known: &str, last: u8) -> String {
+    let (network, _) = known.rsplit_once('.').expect("an address");
+    format!("{network}.{last}")
+}
+
+fn each_instance_has_an_address_of_its_own(engine: &str) {
+    let installation = Installation::start();
+    let version = format!("{engine} 1.0");
+    let scp = |method: &str, path: &str, body: Option<Value>| installation.scp(&version, method, path, body);
+    let known = installation.create(engine, "known");
+    let versions = scp("GET", "/v1/engine-versions", None).1;
+    let mut body = seed_body(versions["contents"][0]["id"].as_str().expect("a version"), engine);
+    let wished = [address(&known.address, 200), address(&known.address, 201)];
+    body["ha_enabled"] = json!(true);
+    body["virtual_ip_address"] = json!(wished[0]);
+    body["instance_groups"][0]["role_type"] = json!("ACTIVE_STANDBY");
+    let instance_of = |role: &str, address: &str| json!({"role_type": role, "service_ip_address": address, "public_ip_id": ""});
+    for (active, standby, wrong) in [
+        (wished[0].as_str(), "", &wished[0]),
+        (wished[1].as_str(), wished[1].as_str(), &wished[1]),
+        ("", known.address.as_str(), &known.address),
+    ] {
+        body["instance_groups"][0]["instances"] = json!([instance_of("ACTIVE", active), instance_of("STANDBY", standby)]);
+        let (status, refused) = scp("POST", "/v1/clusters", Some(body.clone()));
+        let error = &refused["errors"][0];
+        assert_eq!((status, error["code"].as_str()), (400, Some("Dbaas.ValidationError.IpAddressNotAvailable")), "{refused}");
+        assert!(refused.to_string().contains(wrong.as_str()), "{wrong}: {refused}");
+    }
+    body["instance_groups"][0]["instances"] = json!([instance_of("ACTIVE", ""), instance_of("STANDBY", &wished[1])]);
+    let (status, accepted) = scp("POST", "/v1/clusters", Some(body));
+    assert_eq!(status, 202, "{accepted}");
+    let cluster = installation.running(accepted["resource"]["id"].as_str().expect("an id"));
+    let path = format!("/v1/clusters/{}", cluster.id);
+    let show = || scp("GET", &path, None).1;
+
+    let before = show();
+    assert_eq!((&before["ha_enabled"], &before["instance_count"]), (&json!(true), &json!(2)), "{before}");
+    assert_eq!((&before["virtual_ip_address"], cluster.address.as_str()), (&json!(wished[0]), wished[0].as_str()));
+    assert_eq!(before["instance_groups"][0]["role_type"], "ACTIVE_STANDBY");
+    let (active, standby) = (address_of(&before, "ACTIVE"), address_of(&before, "STANDBY"));
+    assert_eq!(standby, json!(wished[1]));
+    assert_eq!(BTreeSet::from([cluster.address.as_str(), active.as_str().expect("one"), standby.as_str().expect("one")]).len(), 3);
+
+    let insert = |cluster: &Cluster, number: u32| cluster.sql(&format!("INSERT INTO kept VALUES ({number})"));
+    cluster.sql("CREATE TABLE kept (number INT PRIMARY KEY)").expect("a table");
+    insert(&at(&cluster, &active), 1).expect("the active one is written to");
+    installation.until(SOON, "the standby has it", |_| (at(&cluster, &standby).sql("SELECT number FROM kept").ok()? == "1").then_some(()));
+    let refused = insert(&at(&cluster, &standby), 2).expect_err("a standby is for reading");
+    assert!(refused.contains("read-only") || refused.contains("read only"), "{refused}");
+
+    // Its certificate names each address.
+    let authority = installation.directory.join("authority-of-tests.pem");
+    std::fs::write(&authority, installation.cli(&["ca"]).stdout).expect("written");
+    let authority = authority.display().to_string();
+    let more = match engine {
+        "postgresql" => vec![format!("sslmode=verify-full sslrootcert={authority}")],
+        _ => vec![format!("--ssl-ca={authority}"), "--ssl-verify-server-cert".to_owned()],
+    };
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    for place in [&before["virtual_ip_address"], &active, &standby] {
+        assert_eq!(at(&cluster, place).sql_as("keeper", PASSWORD, "SELECT 1", &more), Ok("1".into()), "{place}");
+    }
+
+    // They change places, and keep their addresses. Whoever reads from the one that stays up is not disturbed.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().expect("a runtime");
+    let mut reader = runtime.block_on(Session::open(&at(&cluster, &standby))).expect("a session");
+    in_sync(&installation, &cluster);
+    let (status, accepted) = scp("POST", &format!("{path}/switchover"), None);
+    assert_eq!(status, 202, "{accepted}");
+    let request = accepted["request_id"].as_str().expect("a request").to_owned();
+    installation.until(SOON, "the request ends", |_| {
+        let state = scp("GET", &format!("/v1/requests/{request}"), None).1;
+        assert_ne!(state["state"], "FAIL", "{state}");
+        (state["state"] == "SUCCESS").then_some(())
+    });
+    let after = show();
+    assert_eq!((address_of(&after, "ACTIVE"), address_of(&after, "STANDBY")), (standby.clone(), active.clone()), "{after}");
+    assert_eq!(after["virtual_ip_address"], before["virtual_ip_address"]);
+    assert!(runtime.block_on(reader.run("SELECT number FROM kept")), "a session at the address of the one that took over went on");
+    drop(reader);
+    in_sync(&installation, &cluster);
+    insert(&at(&cluster, &standby), 3).expect("it writes now");
+    insert(&at(&cluster, &active), 4).expect_err("and this one does not any more");
+    insert(&cluster, 5).expect("the virtual address leads to the one that writes");
+
+    // One allow-list for all of them.
+    let rules = json!({"add_ip_addresses": ["192.0.2.0/24"], "del_ip_addresses": []});
+    let (status, accepted) = scp("POST", &format!("{path}/security-group-rules"), Some(rules));
+    assert_eq!(status, 202, "{accepted}");
+    installation.until(SOON, "nobody is let in", |_| cluster.sql("SELECT 1").is_err().then_some(()));
+    for place in [&active, &standby] {
+        at(&cluster, place).sql("SELECT 1").expect_err("nobody is let in here either");
+    }
+    installation.running(&cluster.id);
+    assert_eq!(scp("DELETE", &path, None).0, 202);
+    installation.until(SOON, "it is gone", |_| (scp("GET", &path, None).0 == 404).then_some(()));
+    assert_eq!(installation.traces_of(&cluster.id), Vec::<String>::new());
+    // Its addresses are free again.
+    let next = json!({"name": "next", "engine": engine, "address": wished[1], "database": {"name": "shop", "owner": "keeper", "password": PASSWORD}});
+    let (status, accepted) = installation.native("POST", "/moorage/v1/clusters", Some(next));
+    assert_eq!(status, 202, "{accepted}");
+    assert_eq!(installation.running(accepted["cluster"]["id"].as_str().expect("an id")).address, wished[1]);
+}
+
+/// The codes of the answers to these requests, sent at once.
+fn at_once(installation: &Installation, cluster: &Cluster, requests: [(&str, &str); 2]) -> Vec<(u16, Value)> {
+    std::thread::scope(|scope| {
+        let send = |(method, verb): (&'static str, String)| {
+            scope.spawn(move || installation.native(method, &format!("/moorage/v1/clusters/{}{verb}", cluster.id), None))
+        };
+        let sent: Vec<_> =
+            requests.into_iter().map(|(method, verb)| send((if method == "POST" { "POST" } else { "DELETE" }, verb.to_owned()))).collect();
+        sent.into_iter().map(|one| one.join().expect("an answer")).collect()
+    })
+}
+
+fn what_comes_at_the_wrong_time_is_refused(engine: &str) {
+    let mut installation = Installation::start();
+    let cluster = make(&installation, engine);
+    let path = |verb: &str| format!("/moorage/v1/clusters/{}{verb}", cluster.id);
+    let post = |installation: &Installation, verb: &str| installation.native("POST", &path(verb), None);
+    cluster.sql("CREATE TABLE kept (number INT PRIMARY KEY)").expect("a table");
+    let single = installation.create(engine, "single");
+    for verb in ["switchover", "failover"] {
+        let (status, refused) = installation.native("POST", &format!("/moorage/v1/clusters/{}/{verb}", single.id), None);
+        assert_eq!((status, refused["code"].as_str()), (409, Some("no-standby-in-sync")), "{refused}");
+        assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("--highly-available")), "{refused}");
+    }
+
+    // Two at once: one is done, the other is told what is in the way.
+    in_sync(&installation, &cluster);
+    for (first, second) in [("/failover", "/failover"), ("/failover", "/restart"), ("/switchover", "/failover")] {
+        let before = instance(&in_sync(&installation, &cluster), "ACTIVE");
+        let answers = at_once(&installation, &cluster, [("POST", first), ("POST", second)]);
+        let accepted: Vec<_> = answers.iter().filter(|(status, _)| *status == 202).collect();
+        let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 409).collect();
+        assert_eq!((accepted.len(), refused.len()), (1, 1), "{first} {second}: {answers:?}");
+        let code = refused[0].1["code"].as_str().unwrap_or_default();
+        assert!(["wrong-state", "cluster-busy"].contains(&code), "{:?}", refused[0]);
+        assert!(refused[0].1["hint"].is_string() || refused[0].1["detail"].is_string(), "{:?}", refused[0]);
+        let ended = installation.ended(accepted[0].1["operation"]["id"].as_str().expect("an id"));
+        assert_eq!(ended["status"], "succeeded", "{ended}");
+        assert_ne!(instance(&in_sync(&installation, &cluster), "ACTIVE"), before, "once");
+    }
+
+    // Nobody to switch over to.
+    kill_main_process(&installation, &instance(&shown(&installation, &cluster), "STANDBY"));
+    installation.until(SOON, "the standby is missed", |this| {
+        let (status, refused) = post(this, "/switchover");
+        if status == 202 {
+            // It came before anybody had noticed: then it looks itself, and leaves everything as it is.
+            let ended = this.ended(refused["operation"]["id"].as_str().expect("an id"));
+            assert!(["failed", "cancelled"].contains(&ended["status"].as_str().unwrap_or_default()), "{ended}");
+            assert!(ended.to_string().contains("standby"), "{ended}");
+            return None;
+        }
+        assert_eq!((status, refused["status"].as_u64()), (409, Some(409)), "{refused}");
+        Some(())
+    });
+    in_sync(&installation, &cluster);
+    assert_eq!(cluster.sql("INSERT INTO kept VALUES (1)").map(|_| ()), Ok(()));
+
+    // A copy of the store from before a failover knows less than the machine does.
+    installation.end_server();
+    let saved: Vec<_> = ["store.db", "store.db-wal", "store.db-shm"]
+        .into_iter()
+        .filter_map(|name| Some((name, std::fs::read(installation.directory.join(name)).ok()?)))
+        .collect();
+    assert!(!saved.is_empty(), "the store's files");
+    installation.serve();
+    in_sync(&installation, &cluster);
+    let old = instance(&shown(&installation, &cluster), "ACTIVE");
+    let (status, accepted) = post(&installation, "/failover");
+    assert_eq!(status, 202, "{accepted}");
+    assert_eq!(installation.ended(accepted["operation"]["id"].as_str().expect("an id"))["status"], "succeeded");
+    let new = instance(&in_sync(&installation, &cluster), "ACTIVE");
+    assert_ne!(new, old);
+    assert_eq!(cluster.sql("INSERT INTO kept VALUES (2)").map(|_| ()), Ok(()));
+    installation.kill_server();
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        drop(std::fs::remove_file(installation.directory.join(name)));
+    }
+    for (name, bytes) in &saved {
+        std::fs::write(installation.directory.join(name), bytes).expect("restored");
+    }
+    installation.serve();
+    let writes = |number: u32| cluster.sql(&format!("INSERT INTO kept VALUES ({number})")).map(|_| ());
+    assert_eq!(writes(3), Ok(()), "users notice nothing of it");
+    let (status, accepted) = post(&installation, "/failover");
+    if status == 202 {
+        installation.until(SOON, "it needs an operator", |this| {
+            let shown = this.native("GET", &format!("/moorage/v1/operations/{}", accepted["operation"]["id"].as_str()?), None).1;
+            (shown["status"] == "needs-operator").then_some(())
+        });
+    }
+    installation.until(SOON, "it is in error and says why", |this| {
+        let shown = shown(this, &cluster);
+        (shown["state"] == "ERROR" && shown["state_reason"].is_string()).then_some(())
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().expect("a runtime");
+    let socket = socket(&installation, &old);
+    if let Some(mut session) = runtime.block_on(Session::open_socket(engine, &socket)) {
+        assert!(!runtime.block_on(session.run("INSERT INTO kept VALUES (9)")), "the former primary was not promoted");
+    }
+    assert_eq!(writes(4), Ok(()));
+    assert_eq!(cluster.sql("SELECT count(*) FROM kept"), Ok("4".into()));
+}
+
+fn an_end_and_a_takeover_at_once(engine: &str) {
+    let installation = Installation::start();
+    let cluster = make(&installation, engine);
+    in_sync(&installation, &cluster);
+    let instances = ["ACTIVE", "STANDBY"].map(|role| instance(&shown(&installation, &cluster), role));
+    let answers = at_once(&installation, &cluster, [("POST", "/failover"), ("DELETE", "")]);
+    assert!(answers.iter().all(|(status, _)| [202, 404, 409].contains(status)), "{answers:?}");
+    assert!(answers.iter().any(|(status, _)| *status == 202), "{answers:?}");
+    let path = format!("/moorage/v1/clusters/{}", cluster.id);
+    installation.until(SOON, "it can be ended", |this| {
+        let (status, answer) = this.native("DELETE", &path, None);
+        assert!([202, 404, 409].contains(&status), "{answer}");
+        (status == 404).then_some(())
+    });
+    for trace in instances.iter().chain([&cluster.id]) {
+        assert_eq!(installation.traces_of(trace), Vec::<String>::new());
+    }
+}
+
+fn a_subnet_without_room(engine: &str) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("moorage.toml");
+    // Five addresses can be given: those after the first ten.
+    std::fs::write(&config, "[network]\nsubnets = [{ id = 'small', cidr = '127.201.7.0/28' }]\n").expect("written");
+    let installation = Installation::start_with(&["--config", &config.display().to_string()]);
+    let cluster = make(&installation, engine);
+    let body = json!({"name": "toomuch", "engine": engine, "highly_available": true,
+        "database": {"name": "shop", "owner": "keeper", "password": PASSWORD}});
+    let (status, accepted) = installation.native("POST", "/moorage/v1/clusters", Some(body));
+    assert_eq!(status, 202, "{accepted}");
+    let ended = installation.ended(accepted["operation"]["id"].as_str().expect("an id"));
+    assert_eq!((ended["status"].as_str(), ended["problem"]["code"].as_str()), (Some("failed"), Some("no-free-address")), "{ended}");
+    let id = accepted["cluster"]["id"].as_str().expect("an id");
+    assert_eq!(installation.reaches(id, "FAILED").shown["instances"], json!([]));
+    assert_eq!(installation.traces_of(id), Vec::<String>::new());
+    assert_eq!(installation.create(engine, "fits").sql("SELECT 1"), Ok("1".into()), "one more address is there");
+    assert_eq!(cluster.sql("SELECT 1"), Ok("1".into()));
+    assert_eq!(installation.native("DELETE", &format!("/moorage/v1/clusters/{id}"), None).0, 202);
+}
+
+fn with_both(of: fn(&str)) {
+    let engines = ["postgresql", "mariadb"].map(|engine| std::thread::spawn(move || of(engine)));
+    for engine in engines {
+        if let Err(panic) = engine.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn instances_are_reached_at_addresses_of_their_own() {
+    with_both(each_instance_has_an_address_of_its_own);
+}
+
+#[test]
+fn requests_at_the_wrong_time_are_refused_and_leave_nothing_half_done() {
+    with_both(what_comes_at_the_wrong_time_is_refused);
+}
+
+#[test]
+fn a_cluster_of_two_is_ended_and_failed_over_at_once() {
+    with_both(an_end_and_a_takeover_at_once);
+}
+
+#[test]
+fn a_cluster_of_two_needs_three_addresses() {
+    a_subnet_without_room("postgresql");
+}
