@@ -1,7 +1,7 @@
 //! Every statement has one text for both databases: it prepares on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use moorage_store::{NOT_COPIED, Store, StoreAddress, StoreError, StoredRow, StoredValue, TABLES, Transfer, all_statements};
+use moorage_store::{Endpoints, NOT_COPIED, Store, StoreAddress, StoreError, StoredRow, StoredValue, TABLES, Transfer, all_statements};
 use moorage_testkit::{TestPostgreSql, TestStore, a_cluster};
 
 #[tokio::test]
@@ -65,6 +65,37 @@ async fn rows_go_from_one_database_to_the_other_and_back_unchanged() {
     let mut foreign = rows[0].clone();
     foreign.set("name) VALUES ('x'); --", StoredValue::Null(()));
     assert!(uow.insert_row(&foreign).await.is_err(), "nor a column");
+}
+
+#[tokio::test]
+async fn endpoints_of_an_older_program_are_still_there_and_leave_room_for_those_of_instances() {
+    let from = TestStore::open().await;
+    from.insert(&a_cluster(1)).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = StoreAddress::File(directory.path().join("store.db"));
+    let older = Store::make_at_version(&address, 8).await.expect("an older store");
+    let mut uow = older.begin().await.expect("begun");
+    for row in rows_of(from.store()).await {
+        uow.insert_row(&row).await.expect("inserted");
+    }
+    let (cluster, place) = (a_cluster(1), "127.64.0.10".parse().expect("an address"));
+    let text = |text: &str| StoredValue::Text(text.to_owned());
+    let columns = [
+        ("cluster_id", text(cluster.id.as_str())),
+        ("host_id", text(cluster.host.as_str())),
+        ("address", text("127.64.0.10")),
+        ("port", StoredValue::Number(5432)),
+        ("public_address", text("192.0.2.1:20000")),
+    ];
+    let columns = columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    uow.insert_row(&StoredRow { table: "endpoint".into(), columns }).await.expect("inserted");
+    uow.commit().await.expect("committed");
+    older.close().await;
+    let store = Store::connect(&address).await.expect("brought up to date");
+    let found = store.look().await.expect("a look").endpoint_of(&cluster.id).await.expect("read").expect("there");
+    assert_eq!((found.address, found.port, found.instances.len()), (place, 5432, 0));
+    assert_eq!(found.public, "192.0.2.1:20000".parse().ok());
+    store.close().await;
 }
 
 async fn rows_of(store: &Store) -> Vec<StoredRow> {
