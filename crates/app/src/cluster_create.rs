@@ -29,6 +29,9 @@ impl App {
         let engine = self.engine(installation.engine)?;
         let database = check_database(engine.as_ref(), &command.database, &self.parts.host.administrator())?;
         let groups = check_groups(&command.groups, command.highly_available)?;
+        if command.strict && !command.highly_available {
+            return Err(only_of_two());
+        }
         if command.virtual_address.is_some() && !command.highly_available {
             return Err(Problem::invalid("virtual_ip_address", "Only a highly available cluster has a virtual address.")
                 .hint("Give the address as that of its instance."));
@@ -69,6 +72,7 @@ impl App {
                 service_watch_log_collection: command.service_watch_log_collection,
                 deletion_protection: command.deletion_protection,
                 virtual_address: command.virtual_address,
+                strict: command.strict,
             },
             host: self.host_id(),
             state: ServiceState::Creating,
@@ -155,6 +159,11 @@ impl App {
         let mut slots = 0..spec.groups.iter().map(|group| group.instances.len()).sum();
         slots.try_for_each(|slot| check(spec.wished_address_of(slot), format!("instance_groups.0.instances.{slot}.service_ip_address")))
     }
+}
+
+/// A single instance has nobody to wait for.
+pub(crate) fn only_of_two() -> Problem {
+    Problem::invalid("strict", "Only a highly available cluster can be strict.").hint("Create it with `--highly-available`.")
 }
 
 /// `administrator` is the account of the operating system that administers engines: MariaDB knows it by that name.

@@ -33,6 +33,8 @@ pub struct CreateCluster {
     pub highly_available: bool,
     /// The address of the endpoint that the user insists on, of a highly available cluster.
     pub virtual_address: Option<Ipv4Addr>,
+    /// Commits of a highly available cluster wait as long as only one instance has them.
+    pub strict: bool,
     /// Maintenance window, echoed.
     pub maintenance: Option<MaintenanceWindow>,
     /// Backup wish, echoed.
@@ -131,6 +133,15 @@ impl ClusterRef {
     pub fn any(id_or_name: impl Into<String>) -> Self {
         Self { id_or_name: id_or_name.into(), by_name: true, within: None, unchanged_since: None }
     }
+}
+
+/// What of a cluster is to be changed; what is not named stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeCluster {
+    /// Whether it refuses to be terminated.
+    pub deletion_protection: Option<bool>,
+    /// Whether commits wait as long as only one instance has them.
+    pub strict: Option<bool>,
 }
 
 /// How primary and standby change places.

@@ -36,7 +36,7 @@ pub enum ClusterCommand {
     Failover(Failover),
     /// Ends a cluster for good, its data included
     Terminate(Terminate),
-    /// Changes what a cluster is: whether it is protected from deletion
+    /// Changes what a cluster is: whether it is protected from deletion, and whether it is strict
     Change(ChangeCluster),
     /// Gives the owner of the database another password
     Password(OwnerPassword),
@@ -138,8 +138,11 @@ pub struct ChangeCluster {
     /// Name or identifier of the cluster
     cluster: String,
     /// While it is on, nobody terminates the cluster
+    #[arg(long, value_enum, required_unless_present = "strict")]
+    deletion_protection: Option<Switch>,
+    /// While it is on, commits of a highly available cluster wait as long as only one instance has them
     #[arg(long, value_enum)]
-    deletion_protection: Switch,
+    strict: Option<Switch>,
 }
 
 /// A cluster whose database's owner gets another password.
@@ -199,7 +202,8 @@ pub async fn carry_out(command: ClusterCommand, server: &Server, output: Output,
         ClusterCommand::Failover(wanted) => fail_over(&wanted, server, output, talk).await,
         ClusterCommand::Terminate(terminate) => end(&terminate, server, output, talk).await,
         ClusterCommand::Change(change) => {
-            let body = json!({"deletion_protection": change.deletion_protection == Switch::On});
+            let on = |switch: Option<Switch>| switch.map(|switch| switch == Switch::On);
+            let body = json!({"deletion_protection": on(change.deletion_protection), "strict": on(change.strict)});
             show(&server.patch(&format!("/clusters/{}", segment(&change.cluster)), &body).await?, output, talk)
         }
         ClusterCommand::Password(change) => set_owner_password(&change, server, output, talk).await,
@@ -247,6 +251,7 @@ pub fn table(cluster: &Cluster) -> String {
         ("allowed", Some(if cluster.allow.is_empty() { "its own subnet".to_owned() } else { cluster.allow.join(", ") })),
         ("protection", cluster.protection_in_words()),
         ("deletion", cluster.deletion_protection.map(|on| if on { "protected" } else { "not protected" }.to_owned())),
+        ("strict", cluster.strict.filter(|strict| *strict).map(|_| "commits wait as long as no standby is in sync".to_owned())),
         ("limits", Some(cluster.limits_in_words())),
         ("disk used", cluster.used_in_words()),
         ("isolation", Some(cluster.isolation_in_words())),

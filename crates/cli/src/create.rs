@@ -85,6 +85,9 @@ pub struct Create {
     /// Keep a second instance that takes the first one's place when that dies, with everything that was acknowledged
     #[arg(long)]
     highly_available: bool,
+    /// Let commits wait as long as no standby is in sync, however long that is
+    #[arg(long, requires = "highly_available")]
+    strict: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -148,6 +151,9 @@ fn body(create: &Create, password: &str) -> Value {
     }
     if create.highly_available {
         body["highly_available"] = json!(true);
+    }
+    if create.strict {
+        body["strict"] = json!(true);
     }
     stated(body)
 }

@@ -32,6 +32,7 @@ pub struct Cluster {
     pub size_gb: Option<u32>,
     pub used_bytes: Option<u64>,
     pub deletion_protection: Option<bool>,
+    pub strict: Option<bool>,
     pub limits: BTreeMap<String, Limit>,
     pub isolation: BTreeMap<String, bool>,
     pub instances: Vec<Instance>,

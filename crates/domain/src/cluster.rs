@@ -41,6 +41,9 @@ pub struct ClusterSpec {
     /// The address of the endpoint that the user insists on, of a cluster of several instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_address: Option<Ipv4Addr>,
+    /// Of a highly available cluster: commits wait as long as only one instance has them, however long that is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict: bool,
 }
 
 /// The first database of a cluster.

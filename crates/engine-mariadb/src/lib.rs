@@ -86,6 +86,10 @@ impl Engine for MariaDb {
         layout::layout(spec, place)
     }
     /// Its binary log begins with the first account.
+    fn copies_while_commits_wait(&self) -> bool {
+        // BACKUP STAGE BLOCK_COMMIT waits for them.
+        false
+    }
     fn new_standby_is_complete(&self) -> bool {
         true
     }

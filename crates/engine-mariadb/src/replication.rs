@@ -49,8 +49,9 @@ async fn applied(session: &mut Session) -> Result<String, EngineError> {
     Ok(row.and_then(|row| column(&row, "position")).unwrap_or_default())
 }
 
-/// Makes it writable. What it has received is applied first: it was acknowledged.
-pub async fn promote(session: &mut Session) -> Result<(), EngineError> {
+/// Makes it writable. What it has received is applied first: it was acknowledged. Its commits wait for a standby from the first one on,
+/// or for nobody.
+pub async fn promote(session: &mut Session, waits: bool) -> Result<(), EngineError> {
     if is_writable(session).await? {
         return Ok(());
     }
@@ -74,7 +75,11 @@ pub async fn promote(session: &mut Session) -> Result<(), EngineError> {
         session.run("STOP SLAVE").await?;
         session.run("RESET SLAVE ALL").await?;
     }
-    session.run("SET GLOBAL rpl_semi_sync_master_enabled = OFF").await?;
+    if waits {
+        require_acknowledgement(session).await?;
+    } else {
+        release_commits(session).await?;
+    }
     session.run("SET GLOBAL read_only = OFF").await
 }
 

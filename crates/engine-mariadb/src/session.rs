@@ -192,8 +192,8 @@ impl EngineSession for Session {
         }
         replication::ensure_account(self, verifier).await
     }
-    async fn promote(&mut self) -> Result<(), EngineError> {
-        replication::promote(self).await
+    async fn promote(&mut self, waits_for: Option<&InstanceId>) -> Result<(), EngineError> {
+        replication::promote(self, waits_for.is_some()).await
     }
     async fn require_acknowledgement(&mut self, _standby: &InstanceId) -> Result<(), EngineError> {
         replication::require_acknowledgement(self).await

@@ -53,12 +53,15 @@ pub async fn ensure_account(session: &Session, verifier: &Verifier) -> Result<()
     session.rows(&statements).await.map(drop)
 }
 
-/// Makes it writable.
-pub async fn promote(session: &Session) -> Result<(), EngineError> {
+/// Makes it writable. Where its commits are to wait for a standby, it is proven that they do when this returns.
+pub async fn promote(session: &Session, waits_for: Option<&InstanceId>) -> Result<(), EngineError> {
     if session.one("SELECT pg_is_in_recovery()").await?.as_deref() == Some("f") {
         return Ok(());
     }
-    require(session, "").await?;
+    match waits_for {
+        Some(standby) => require(session, &names(&[standby.as_str(), NOBODY])).await?,
+        None => require(session, "").await?,
+    }
     // Waiting for it there means looking ten times a second.
     let asked = session.rows("SELECT pg_promote(false)").await;
     let until = Instant::now() + PROMOTION_LIMIT;
@@ -70,7 +73,10 @@ pub async fn promote(session: &Session) -> Result<(), EngineError> {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    Ok(())
+    match waits_for {
+        Some(standby) => require_acknowledgement(session, standby).await,
+        None => Ok(()),
+    }
 }
 
 /// Writes whose acknowledgement is required, and waits until this session has read it.

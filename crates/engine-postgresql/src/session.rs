@@ -290,8 +290,8 @@ impl EngineSession for Session {
         }
         replication::ensure_account(self, verifier).await
     }
-    async fn promote(&mut self) -> Result<(), EngineError> {
-        replication::promote(self).await
+    async fn promote(&mut self, waits_for: Option<&InstanceId>) -> Result<(), EngineError> {
+        replication::promote(self, waits_for).await
     }
     async fn lag(&mut self) -> Result<Option<Duration>, EngineError> {
         replication::lag(self).await

@@ -100,6 +100,10 @@ pub trait Engine: Send + Sync {
     fn new_standby_is_complete(&self) -> bool;
     /// Steps that make an instance's volume a copy of its peer's, which runs; whatever was in it is gone.
     fn copy(&self, spec: &InstanceSpec, place: &Place) -> Vec<JobStep>;
+    /// Whether that copy is made also while commits of its peer wait for somebody.
+    fn copies_while_commits_wait(&self) -> bool {
+        true
+    }
     /// Steps that make what a former primary wrote fit what its peer, the primary now, has; they may fail, and then only a copy helps.
     /// None where being started to follow is enough.
     fn rewind(&self, spec: &InstanceSpec, place: &Place) -> Vec<JobStep>;
@@ -134,9 +138,9 @@ pub trait EngineSession: Send {
 
     /// On a primary: makes sure the account exists by which its peer copies and follows it.
     async fn ensure_replication_account(&mut self, verifier: &Verifier) -> Result<(), EngineError>;
-    /// Makes it writable once everything it has received is applied; nobody has to acknowledge its commits from then on. One that is
-    /// writable stays as it is.
-    async fn promote(&mut self) -> Result<(), EngineError>;
+    /// Makes it writable once everything it has received is applied. From its first commit on its commits wait until this standby has
+    /// them, where one is given, and else for nobody. One that is writable stays as it is.
+    async fn promote(&mut self, waits_for: Option<&InstanceId>) -> Result<(), EngineError>;
     /// On a primary: whether commits wait until this standby has them. When it returns, every commit that begins does; those that have
     /// ended before are part of what [`position`](Self::position) says.
     async fn require_acknowledgement(&mut self, standby: &InstanceId) -> Result<(), EngineError>;

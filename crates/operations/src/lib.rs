@@ -49,6 +49,11 @@ pub fn gives_way(kind: &str, to_a_new_term: bool) -> bool {
     others.contains(&kind) || (to_a_new_term && endpoints.contains(&kind))
 }
 
+/// Whether a step of an operation of this kind writes the cluster's specification as it has read it.
+pub fn writes_specification(kind: &str) -> bool {
+    [set_allow_list::SetAllowList::KIND, set_maintenance::SetMaintenance::KIND].contains(&kind)
+}
+
 /// Whether an operation of this kind changes the primary as planned; at this step, whether it can still be called off.
 pub fn calls_itself_off(kind: &str, step: &str) -> Option<bool> {
     fn can<O: Operation>(operation: &O, step: &str) -> bool {

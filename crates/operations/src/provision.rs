@@ -310,7 +310,11 @@ async fn database(request: &Request, state: &State, context: &mut Context<World>
     };
     let verifier = owner::verifier(world, request.verifier.as_ref()).await?;
     let mut session = session;
-    replication::promote(world, &loaded, session.as_mut()).await?;
+    if loaded.replication.is_some() {
+        // Also in a strict cluster nobody waits before there is a standby: nobody is connected yet.
+        serving::ensure_started(world, &loaded).await?;
+        session.promote(None).await.map_err(engine_failed)?;
+    }
     replication::ensure_account(world, &loaded, session.as_mut()).await?;
     session.ensure_database_with_owner(&loaded.cluster.spec.database, &verifier).await.map_err(engine_failed)?;
     Ok(Next::Go(if loaded.standby.is_some() { Step::Copy } else { Step::Publish }))

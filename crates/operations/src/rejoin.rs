@@ -60,7 +60,8 @@ impl Operation for Rejoin {
     ) -> Result<Next<Step>, StepError> {
         match step {
             Step::Forget => forget(request, context).await,
-            Step::Release => release(context).await,
+            Step::Release => release(state, context).await,
+            _ if is_strict(context).await? != state.strict => Ok(Next::Go(Step::Release)),
             Step::Prepare => {
                 if request.hangs && !state.fenced && state.started_at.is_none() {
                     end(context).await?;
@@ -101,15 +102,21 @@ async fn forget(request: &Request, context: &mut Context<World>) -> Result<Next<
     Ok(Next::Go(Step::Release))
 }
 
-/// Makes true: no commit waits for the standby. Repeating finds none.
-async fn release(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+/// Whether commits are to wait for the standby all the while; a user may change it at any moment.
+async fn is_strict(context: &Context<World>) -> Result<bool, StepError> {
+    Ok(context.world().load(context.cluster_id()).await?.cluster.spec.strict)
+}
+
+/// Makes true: no commit waits for the standby, or in a strict cluster every one does. Repeating finds it so.
+async fn release(state: &mut standby::State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let known = Known { promotable: loaded.replication()?.promotable.is_some(), acknowledging: true, has_everything: false };
     if synchrony::leave(known) == synchrony::Next::Forget {
         return Ok(Next::Go(Step::Forget));
     }
-    standby::release_commits(world, &loaded).await?;
+    state.strict = loaded.cluster.spec.strict;
+    standby::settle_commits(world, &loaded).await?;
     Ok(Next::Go(Step::Prepare))
 }
 
@@ -125,7 +132,7 @@ async fn end(context: &Context<World>) -> Result<(), StepError> {
 async fn synchronise(state: &mut standby::State, context: &mut Context<World>) -> Result<Progress, StepError> {
     let ended = standby::synchronise(state, context).await;
     if ended.is_err()
-        && let Err(error) = release(context).await
+        && let Err(error) = release(state, context).await
     {
         tracing::warn!(cluster = %context.cluster_id(), ?error, "commits could not be let go on");
     }

@@ -56,13 +56,29 @@ pub(crate) fn nobody_else(loaded: &Loaded, reason: &str) -> Option<Write> {
     (changed != *replication).then_some(Write::Replication(changed))
 }
 
-/// Lets the one that writes in the present term write. The host is asked first whether the term is over.
+/// Lets the one that writes in the present term write. The host is asked first whether the term is over. In a strict cluster its commits
+/// wait for the standby from the first one on.
 pub(crate) async fn promote(world: &World, loaded: &Loaded, session: &mut dyn EngineSession) -> Result<(), StepError> {
     if loaded.replication.is_none() {
         return Ok(());
     }
     serving::ensure_started(world, loaded).await?;
-    session.promote().await.map_err(engine_failed)
+    let waits_for = loaded.standby.as_ref().filter(|_| loaded.cluster.spec.strict).map(|standby| &standby.id);
+    session.promote(waits_for).await.map_err(engine_failed)?;
+    match waits_for {
+        // It may have been writable before.
+        Some(standby) => session.require_acknowledgement(standby).await.map_err(engine_failed),
+        None => Ok(()),
+    }
+}
+
+/// Has commits wait for nobody as long as no standby is in sync; those of a strict cluster wait for the one that is to come.
+pub(crate) async fn settle(loaded: &Loaded, session: &mut dyn EngineSession) -> Result<(), StepError> {
+    let settled = match loaded.cluster.spec.strict {
+        true => session.require_acknowledgement(&loaded.standby()?.id).await,
+        false => session.release_commits().await,
+    };
+    settled.map_err(engine_failed)
 }
 
 /// Makes sure the primary has the account by which its peer follows.

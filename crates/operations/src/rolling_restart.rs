@@ -97,7 +97,7 @@ impl Operation for RollingRestart {
         }
         Ok(match step {
             Step::Forget => forget(context).await?,
-            Step::Release => release(context).await?,
+            Step::Release => release(&mut state.standby, context).await?,
             Step::Stop => stop(context).await?,
             Step::Prepare => match standby::prepare(&mut state.standby, context).await? {
                 Progress::Waits(doing) => Next::Wait(Step::Prepare, Duration::from_millis(100), doing.into()),
@@ -152,11 +152,12 @@ async fn forget(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     Ok(Next::Go(Step::Release))
 }
 
-/// Makes true: no commit waits for the standby. Repeating finds none.
-async fn release(context: &Context<World>) -> Result<Next<Step>, StepError> {
+/// Makes true: no commit waits for the standby, but in a strict cluster. Repeating finds none.
+async fn release(state: &mut standby::State, context: &Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
-    standby::release_commits(world, &loaded).await?;
+    state.strict = loaded.cluster.spec.strict;
+    standby::settle_commits(world, &loaded).await?;
     Ok(Next::Go(Step::Stop))
 }
 

@@ -35,6 +35,9 @@ pub struct State {
     /// Since when it has been getting what it missed.
     #[serde(default)]
     pub follows_since: Option<Timestamp>,
+    /// Whether the cluster was strict when commits were last let go on or made to wait.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// How far a step is.
@@ -64,7 +67,10 @@ fn lost(what: &str) -> StepError {
 
 /// Makes true: the standby's directory fits its primary's, as far as is known. Its engine does not run where that needed work. Repeating
 /// asks how far the work is, or begins it anew.
-pub(crate) async fn prepare(state: &mut State, context: &Context<World>) -> Result<Progress, StepError> {
+pub(crate) async fn prepare(state: &mut State, context: &mut Context<World>) -> Result<Progress, StepError> {
+    if state.needs_copy && !state.copied && !lets_be_copied(state, context).await? {
+        return Ok(Progress::Waits("The primary cannot be copied while its commits wait: let the cluster not be strict meanwhile."));
+    }
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let (standby, replication) = (loaded.standby()?, loaded.replication()?);
@@ -97,6 +103,31 @@ pub(crate) async fn prepare(state: &mut State, context: &Context<World>) -> Resu
         }
     }
     Ok(Progress::Done)
+}
+
+/// Whether the primary can be copied now. In a strict cluster some engines cannot as long as commits wait, and those wait for the copy:
+/// somebody has to decide, and is told so in the cluster's state.
+async fn lets_be_copied(state: &mut State, context: &mut Context<World>) -> Result<bool, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    if !state.strict || world.engine(loaded.cluster.engine)?.copies_while_commits_wait() {
+        return Ok(true);
+    }
+    if !loaded.cluster.spec.strict {
+        settle_commits(world, &loaded).await?;
+        state.strict = false;
+        return Ok(true);
+    }
+    let reason = format!(
+        "{} has to be copied anew, which {} cannot do while commits wait. Let them go on meanwhile: `moorage cluster change {} --strict off`.",
+        loaded.standby()?.name,
+        loaded.cluster.engine.display(),
+        loaded.cluster.name
+    );
+    if let Some(write) = replication::nobody_else(&loaded, &reason) {
+        context.write(write);
+    }
+    Ok(false)
 }
 
 /// Before the work begins, and not again: where processes are found by where they work, it would end that work itself.
@@ -190,12 +221,12 @@ async fn check_primary(world: &World, loaded: &Loaded) -> Result<(), StepError> 
     }
 }
 
-/// Has the primary's commits wait for nobody. One that has ended waits for nobody anyway, and is about to be started again.
-pub(crate) async fn release_commits(world: &World, loaded: &Loaded) -> Result<(), StepError> {
+/// Has the primary's commits wait for nobody, or go on waiting in a strict cluster. One that has ended is about to be started again.
+pub(crate) async fn settle_commits(world: &World, loaded: &Loaded) -> Result<(), StepError> {
     check_process(world, loaded.instance()?).await?;
     let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
     let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
-    session.release_commits().await.map_err(engine_failed)
+    replication::settle(loaded, session.as_mut()).await
 }
 
 /// Ends the operation when the primary's process has ended.

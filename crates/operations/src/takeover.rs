@@ -1,6 +1,7 @@
 //! One instance takes the place of another that writes: steps shared by operations that change the primary (decisions 10).
 
 use crate::manifest;
+use crate::replication;
 use crate::serving::{self, Answer, Lead};
 use crate::world::{Loaded, World, engine_failed, host_failed, insist};
 use moorage_domain::instance::{Instance, Observed, ProcessState};
@@ -233,7 +234,7 @@ async fn revive(returned_at: &mut Option<Timestamp>, context: &Context<World>) -
     serving::ensure_instance_revived(world, &loaded, loaded.instance()?).await?;
     match serving::answers(world, &loaded, since, context.now().since(since)).await? {
         Answer::Yes(mut session) => {
-            session.promote().await.map_err(engine_failed)?;
+            replication::promote(world, &loaded, session.as_mut()).await?;
             Ok(None)
         }
         Answer::NotYet(doing) => Ok(Some(doing)),
@@ -242,11 +243,10 @@ async fn revive(returned_at: &mut Option<Timestamp>, context: &Context<World>) -
 
 /// Where the one that writes now goes on.
 async fn promote_primary(world: &World, loaded: &Loaded) -> Result<String, StepError> {
-    // The host is told the new term, and refuses where it has seen a later one.
-    serving::ensure_started(world, loaded).await?;
     let socket = serving::socket(world, &loaded.cluster, loaded.instance()?).await?;
     let mut session = world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
-    session.promote().await.map_err(engine_failed)?;
+    // The host is told the new term, and refuses where it has seen a later one.
+    replication::promote(world, loaded, session.as_mut()).await?;
     // It is the primary, whether it says where or not.
     Ok(session.position().await.map_or_else(|_| "unknown".to_owned(), |position| position.0))
 }

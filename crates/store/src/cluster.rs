@@ -102,7 +102,7 @@ statements! {
     SET_CREATION_FAILED = "UPDATE cluster SET creation_failed = $2, modified_at = $3 WHERE id = $1";
     SET_GONE = "UPDATE cluster SET wish = 'gone', state = 'TERMINATED', gone_at = $2, modified_at = $2 WHERE id = $1 AND gone_at IS NULL";
     IS_KNOWN = "SELECT count(*) AS count FROM cluster WHERE id = $1";
-    STATUS_INPUT = "SELECT wish, creation_failed, state, state_reason FROM cluster WHERE id = $1 AND gone_at IS NULL";
+    STATUS_INPUT = "SELECT wish, creation_failed, state, state_reason, spec FROM cluster WHERE id = $1 AND gone_at IS NULL";
     SET_STATE = "UPDATE cluster SET state = $2, state_reason = $3 WHERE id = $1";
 }
 
@@ -144,6 +144,11 @@ pub struct ClusterPage {
     pub rows: Vec<Cluster>,
     /// Rows in all.
     pub total: u64,
+}
+
+fn is_strict(spec: &str) -> StoreResult<bool> {
+    let spec: ClusterSpec = serde_json::from_str(spec).map_err(|e| unreadable("cluster specification", e))?;
+    Ok(spec.strict)
 }
 
 pub(crate) fn unreadable(what: &'static str, why: impl ToString) -> StoreError {
@@ -336,6 +341,7 @@ impl UnitOfWork {
                 .as_ref()
                 .filter(|replication| replication.promotable.is_none())
                 .map(|replication| &*replication.reason),
+            strict: replication.is_some() && is_strict(row.get("spec"))?,
         });
         if (state.as_str(), &reason) != (before.0.as_str(), &before.1) {
             let query = sqlx::query(SET_STATE).bind(cluster.as_str()).bind(state.as_str()).bind(&reason);

@@ -309,10 +309,10 @@ impl EngineSession for FakeSession {
         };
         self.engine.machine.call(verb, make, fault(verb))
     }
-    async fn promote(&mut self) -> Result<(), EngineError> {
+    async fn promote(&mut self, waits_for: Option<&InstanceId>) -> Result<(), EngineError> {
         self.on_volume("promote", |volume| {
             if !volume.writable {
-                (volume.writable, volume.follows, volume.requires) = (true, None, false);
+                (volume.writable, volume.follows, volume.requires) = (true, None, waits_for.is_some());
             }
         })
     }

@@ -241,6 +241,10 @@ impl Machine {
     pub fn set_sessions(&self, cluster: &ClusterId, count: u32) {
         self.lock().sessions.insert(cluster.clone(), count);
     }
+    /// Whether an instance's commits wait for a follower.
+    pub fn waits_for_a_standby(&self, instance: &InstanceId) -> bool {
+        self.lock().volumes.get(instance).is_some_and(|volume| volume.requires)
+    }
     /// Whether an instance of several was promoted in its present life.
     pub fn is_writable(&self, instance: &InstanceId) -> bool {
         self.lock().volumes.get(instance).is_some_and(|volume| volume.writable)

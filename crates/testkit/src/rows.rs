@@ -121,6 +121,7 @@ pub fn a_cluster(number: u32) -> Cluster {
             service_watch_log_collection: false,
             deletion_protection: false,
             virtual_address: None,
+            strict: false,
         },
         host: HostId::from_bits(0xb),
         state: ServiceState::Creating,

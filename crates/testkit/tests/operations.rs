@@ -48,6 +48,8 @@ trait Case: Send + Sync + 'static {
     }
     /// Whether the cluster has two instances.
     const TWO: bool = false;
+    /// Whether it is strict.
+    const STRICT: bool = false;
     /// What happens to the machine beforehand.
     fn beforehand(_machine: &Machine) {}
     /// What the host offers to other machines by the time the operation runs, and not before.
@@ -78,6 +80,7 @@ impl<C: Case> Bench<C> {
             group.role = ACTIVE_STANDBY.into();
             group.instances.push(InstanceWish { role: "STANDBY".into(), service_address: None });
         }
+        cluster.spec.strict = C::STRICT;
         let host = Arc::new(FakeHost::new(cluster.host.clone(), machine.clone()));
         let master_key = Arc::new(MasterKey::generate().expect("a key"));
         let authority = Arc::new(CertificateAuthority::create("test", clock.now()).expect("an authority"));
@@ -240,6 +243,10 @@ impl<C: Case> Fixture for Bench<C> {
             assert_eq!(self.machine.is_writable(&one.id) && self.machine.pid(&one.id).is_some(), runs, "{one:?} {text}");
             assert_eq!(one.role, if one.id == instance.id { "ACTIVE" } else { "STANDBY" });
         }
+        if C::TWO && C::AFTER == Some(ServiceState::Running) {
+            let waits = C::STRICT || replication.is_some_and(|replication| replication.promotable.is_some());
+            assert_eq!(self.machine.waits_for_a_standby(&instance.id), waits, "{text}");
+        }
         assert_eq!(self.machine.databases(&instance.id), [("orders".to_owned(), "clerk".to_owned())]);
         let endpoint = self.machine.endpoint(&self.cluster.id).expect("an endpoint");
         let leads = (C::AFTER == Some(ServiceState::Running)).then(|| instance.id.clone());
@@ -282,6 +289,9 @@ macro_rules! cases {
         }
         moorage_durable::harness!($name, Bench<$case>);
     )*};
+    (@strict $value:expr) => {
+        const STRICT: bool = $value;
+    };
     (@two $value:expr) => {
         const TWO: bool = $value;
     };
@@ -351,6 +361,17 @@ cases! {
         Some(ServiceState::Running), Some(ServiceState::Running), two: true, beforehand: Machine::kill_standbys;
     rejoin_of_one_that_hangs RejoinOfOneThatHangs: rejoin::Rejoin => rejoin::Rejoin,
         rejoin::Request { reason: "it hangs".into(), hangs: true }, Some(ServiceState::Running), Some(ServiceState::Running), two: true;
+    provision_strict ProvisionStrict: provision::Provision => provision::Provision,
+        provision::Request { verifier: Some(SecretId::from_bits(SECRET)) }, None, Some(ServiceState::Running), two: true, strict: true;
+    recover_strict RecoverStrict: recover::Recover => recover::Recover, recover::Request { reason: None }, Some(ServiceState::Running),
+        Some(ServiceState::Running), two: true, strict: true, beforehand: Machine::kill_primaries;
+    failover_strict FailoverStrict: failover::Failover => failover::Failover, failover_request(takeover(&[], None)),
+        Some(ServiceState::Running), Some(ServiceState::Running), two: true, strict: true, on: failover_on,
+        beforehand: Machine::kill_primaries;
+    rolling_restart_strict RollingRestartStrict: rolling_restart::RollingRestart => rolling_restart::RollingRestart,
+        rolling_restart::Request {}, Some(ServiceState::Running), Some(ServiceState::Running), two: true, strict: true;
+    rejoin_strict RejoinStrict: rejoin::Rejoin => rejoin::Rejoin, rejoin::Request { reason: "it died".into(), hangs: false },
+        Some(ServiceState::Running), Some(ServiceState::Running), two: true, strict: true, beforehand: Machine::kill_standbys;
     provision_with_a_public_address ProvisionOffered: provision::Provision => provision::Provision,
         provision::Request { verifier: Some(SecretId::from_bits(SECRET)) }, None, Some(ServiceState::Running), offered: offered();
     set_public_address_ SetPublicAddress: set_public_address::SetPublicAddress => set_public_address::SetPublicAddress,

@@ -22,6 +22,7 @@ fn operations_are_stored_as_older_builds_stored_them() {
         fenced: true,
         started_at: Some(Timestamp(1)),
         follows_since: Some(Timestamp(2)),
+        strict: true,
     };
     let to = Promotable { instance: InstanceId::from_bits(2), incarnation: 3 };
     let takeover = Takeover { from: InstanceId::from_bits(1), to };

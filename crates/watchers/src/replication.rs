@@ -34,7 +34,8 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// What is remembered between looks; after a restart of this process it is learnt anew.
 struct Memory {
-    silent_since: HashMap<InstanceId, Instant>,
+    /// Which life of an instance has been silent, and since when; another life is not held to it.
+    silent_since: HashMap<InstanceId, (u32, Instant)>,
     /// Since when a primary's commits have waited for somebody who acknowledges nothing.
     unacknowledged_since: HashMap<ClusterId, Instant>,
     /// To bring a standby back.
@@ -142,11 +143,12 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         let lag = if both_answer { tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() } else { None };
         watch.board.note_lag(id, lag);
     }
-    let (waited_for, unacknowledged) = match probe && both_answer {
-        true => listen(watch, memory, &loaded, primary, standby).await,
-        false => (true, None),
-    };
     let promotable = replication.promotable.as_ref().filter(|promotable| promotable.instance == standby.id);
+    // Who waits in vain, or does not wait and should, is seen without the standby.
+    let (waited_for, unacknowledged) = match probe && first == Sight::Answers && (both_answer || promotable.is_none()) {
+        true => listen(watch, memory, &loaded, primary, standby).await,
+        false => (None, None),
+    };
     let seen = Seen {
         primary: first,
         standby: second,
@@ -154,7 +156,8 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         promotable: promotable.is_some(),
         outlived: promotable.is_some_and(|promotable| life != Some(promotable.incarnation)),
         waited_for,
-        unacknowledged,
+        strict: loaded.cluster.spec.strict,
+        unacknowledged: unacknowledged.filter(|_| both_answer),
         may_rejoin: lock(memory).attempts.may_try(id),
     };
     let verdict = decide(&seen);
@@ -241,22 +244,22 @@ async fn listen(
     loaded: &Loaded,
     primary: &Instance,
     standby: &Instance,
-) -> (bool, Option<Duration>) {
+) -> (Option<bool>, Option<Duration>) {
     let asked = async {
         let mut session = session(watch, loaded, primary).await?;
         let said = session.acknowledgement(&standby.id).await.ok()?;
         Some((said, session.position().await.ok()))
     };
-    let Some((said, position)) = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() else { return (true, None) };
+    let Some((said, position)) = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() else { return (None, None) };
     if let Some(position) = position {
         lock(memory).positions.insert(loaded.cluster.id.clone(), (position.0, now()));
     }
     let since = &mut lock(memory).unacknowledged_since;
     if said.required && !said.given {
-        return (true, Some(since.entry(loaded.cluster.id.clone()).or_insert_with(Instant::now).elapsed()));
+        return (Some(true), Some(since.entry(loaded.cluster.id.clone()).or_insert_with(Instant::now).elapsed()));
     }
     since.remove(&loaded.cluster.id);
-    (said.required, None)
+    (Some(said.required), None)
 }
 
 async fn session(watch: &Watch, loaded: &Loaded, instance: &Instance) -> Option<Box<dyn EngineSession>> {
@@ -304,13 +307,14 @@ async fn see(watch: &Watch, memory: &Mutex<Memory>, loaded: &Loaded, instance: &
             _ => Probe::Busy,
         };
         let mut memory = lock(memory);
-        if answer == Probe::Silent {
-            memory.silent_since.entry(instance.id.clone()).or_insert(asked);
-        } else {
-            memory.silent_since.remove(&instance.id);
+        let of_this_life = memory.silent_since.get(&instance.id).filter(|(life, _)| *life == incarnation);
+        match (answer, of_this_life) {
+            (Probe::Silent, Some(_)) => {}
+            (Probe::Silent, None) => drop(memory.silent_since.insert(instance.id.clone(), (incarnation, asked))),
+            _ => drop(memory.silent_since.remove(&instance.id)),
         }
     }
-    let silent = lock(memory).silent_since.get(&instance.id).map(|since| since.elapsed());
+    let silent = lock(memory).silent_since.get(&instance.id).filter(|(life, _)| *life == incarnation).map(|(_, since)| since.elapsed());
     // One that has never answered in this life starts up or recovers, however long that takes.
     let starting = silent.is_some() && instance.observed.answered.is_some_and(|answered| answered != incarnation);
     Some((silent.filter(|_| !starting).map_or(Sight::Answers, Sight::Silent), Some(incarnation)))

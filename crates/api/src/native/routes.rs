@@ -206,8 +206,8 @@ async fn change_cluster(
     headers: HeaderMap,
     content: Content,
 ) -> Answer {
-    let protected = write::change_cluster(content.json(&headers)?)?;
-    kit.app.set_deletion_protection(&actor, &cluster, protected).await?;
+    let change = write::change_cluster(content.json(&headers)?)?;
+    kit.app.change_cluster(&actor, &cluster, change).await?;
     let now = ClusterRef { unchanged_since: None, ..cluster };
     shown(&kit, &HeaderMap::new(), &kit.app.cluster(&actor, &now).await?)
 }

@@ -5,8 +5,8 @@ use crate::kit::form::{Faults, Form, TextRule, object};
 use crate::kit::query::Query;
 use crate::kit::refusal::Refusal;
 use moorage_app::{
-    ChangeUser, ClusterSort, CreateCluster, CreateCredential, CreateDatabase, CreateGroup, CreateInstance, CreateUser, CreateVolume,
-    ListClusters, ListOperations, MOST_ROWS, SwitchOver, VersionChoice,
+    ChangeCluster, ChangeUser, ClusterSort, CreateCluster, CreateCredential, CreateDatabase, CreateGroup, CreateInstance, CreateUser,
+    CreateVolume, ListClusters, ListOperations, MOST_ROWS, SwitchOver, VersionChoice,
 };
 use moorage_domain::allow_list::{self, MOST_ENTRIES};
 use moorage_domain::cluster::{ACTIVE_STANDBY, Tag};
@@ -60,6 +60,7 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
     let deletion_protection = form.optional_bool("deletion_protection");
     let highly_available = form.optional_bool("highly_available").unwrap_or(false);
     let instances = instances(&form, highly_available);
+    let strict = form.optional_bool("strict").unwrap_or(false);
     form.close();
     faults.result()?;
     let (Some(name), Some(engine), Some(database)) = (name, engine, database) else { return Err(incomplete()) };
@@ -83,6 +84,7 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
         timezone: timezone.to_owned(),
         highly_available,
         virtual_address: address.filter(|_| highly_available),
+        strict,
         maintenance: None,
         backup: None,
         tags,
@@ -103,14 +105,14 @@ fn instances(form: &Form<'_>, highly_available: bool) -> Vec<CreateInstance> {
     ROLES.into_iter().enumerate().map(of).collect()
 }
 
-/// Reads the body of a change to a cluster: whether it is protected from deletion.
-pub(crate) fn change_cluster(body: &[u8]) -> Result<bool, Refusal> {
+/// Reads the body of a change to a cluster: whether it is protected from deletion, and whether it is strict.
+pub(crate) fn change_cluster(body: &[u8]) -> Result<ChangeCluster, Refusal> {
     whole(body, |form, _| {
-        let protection = form.optional_bool("deletion_protection");
-        if protection.is_none() {
-            form.invalid("deletion_protection", "Field required");
+        let change = ChangeCluster { deletion_protection: form.optional_bool("deletion_protection"), strict: form.optional_bool("strict") };
+        if change == ChangeCluster::default() {
+            form.invalid("deletion_protection", "There is nothing to change: give `deletion_protection`, `strict`, or both.");
         }
-        protection
+        Some(change)
     })
 }
 

@@ -31,6 +31,7 @@ fn view(engine: EngineName, state: ServiceState) -> ClusterView {
         service_watch_log_collection: true,
         deletion_protection: false,
         virtual_address: None,
+        strict: false,
     };
     let cluster = Cluster {
         id: ClusterId::from_bits(1),

@@ -31,8 +31,10 @@ pub struct Seen<'a> {
     pub outlived: bool,
     /// The standby may be promoted.
     pub promotable: bool,
-    /// The primary's commits wait for the standby, as far as is known.
-    pub waited_for: bool,
+    /// Whether the primary's commits wait for the standby; none where it is not known.
+    pub waited_for: Option<bool>,
+    /// Commits are to wait for the standby also while it is not in sync.
+    pub strict: bool,
     /// Both answer, and for so long the primary has lacked the acknowledgement that its commits wait for.
     pub unacknowledged: Option<Duration>,
     /// Nothing is in the way of bringing the standby back: it was not tried a moment ago.
@@ -95,7 +97,17 @@ pub fn decide(seen: &Seen<'_>) -> Verdict {
 }
 
 fn mute(seen: &Seen<'_>) -> bool {
-    seen.unacknowledged.is_some_and(|since| since >= STANDBY_SILENT_FOR)
+    let is_lost = seen.promotable || !seen.strict;
+    is_lost && seen.unacknowledged.is_some_and(|since| since >= STANDBY_SILENT_FOR)
+}
+
+/// What is wrong with who waits for whom while no standby is in sync.
+fn unsettled(seen: &Seen<'_>) -> Option<String> {
+    match (seen.promotable, seen.waited_for, seen.strict) {
+        (false, Some(false), true) => Some("The cluster is strict, and commits do not wait for the standby.".to_owned()),
+        (false, Some(true), false) => Some("Commits wait for a standby that is not in sync.".to_owned()),
+        _ => None,
+    }
 }
 
 fn standby(seen: &Seen<'_>) -> Verdict {
@@ -105,9 +117,10 @@ fn standby(seen: &Seen<'_>) -> Verdict {
         Sight::Silent(silence) if *silence >= STANDBY_SILENT_FOR => {
             format!("The standby {name} has not answered for {}.", tenths(*silence))
         }
-        Sight::Silent(_) => return Verdict::Nothing,
+        Sight::Silent(_) if unsettled(seen).is_none() => return Verdict::Nothing,
+        Sight::Silent(silence) => format!("The standby {name} has not answered for {}.", tenths(*silence)),
         Sight::Answers if seen.outlived => format!("The standby {name} was started again."),
-        Sight::Answers if seen.promotable && !seen.waited_for => {
+        Sight::Answers if seen.promotable && seen.waited_for == Some(false) => {
             format!("{name} may be promoted, and the primary does not wait for it.")
         }
         Sight::Answers if mute(seen) => {
@@ -117,7 +130,10 @@ fn standby(seen: &Seen<'_>) -> Verdict {
         Sight::Answers => return Verdict::Nothing,
     };
     // Commits wait for it: that it is recorded as lost bears no delay, bringing it back does.
-    if seen.promotable || mute(seen) || seen.may_rejoin { Verdict::Rejoin(why) } else { Verdict::Wait(why) }
+    if seen.promotable || mute(seen) || seen.may_rejoin {
+        return Verdict::Rejoin(why);
+    }
+    unsettled(seen).map_or(Verdict::Wait(why), Verdict::Rejoin)
 }
 
 #[cfg(test)]
@@ -131,7 +147,8 @@ mod tests {
             standby_name: "shop-2",
             outlived: false,
             promotable: true,
-            waited_for: true,
+            waited_for: Some(true),
+            strict: false,
             unacknowledged: None,
             may_rejoin: true,
         }
@@ -174,9 +191,27 @@ mod tests {
     fn a_standby_that_answers_and_acknowledges_nothing_is_lost_too() {
         let mute = Seen { unacknowledged: Some(Duration::from_secs(4)), may_rejoin: false, ..well() };
         assert!(matches!(decide(&mute), Verdict::Rejoin(_)));
-        assert!(matches!(decide(&Seen { waited_for: false, ..well() }), Verdict::Rejoin(_)), "what the record says does not hold");
+        assert!(matches!(decide(&Seen { waited_for: Some(false), ..well() }), Verdict::Rejoin(_)), "what the record says does not hold");
         assert!(matches!(decide(&Seen { promotable: false, ..mute.clone() }), Verdict::Rejoin(_)), "commits wait for nobody");
         assert_eq!(decide(&Seen { unacknowledged: Some(Duration::from_secs(1)), ..mute }), Verdict::Nothing);
+    }
+
+    #[test]
+    fn who_waits_for_whom_is_put_right_at_once_also_when_the_cluster_becomes_strict_or_ceases_to_be() {
+        for standby in [killed(), LONG, SHORT, Sight::Answers] {
+            let lost = Seen { standby, promotable: false, may_rejoin: false, ..well() };
+            for (strict, waits) in [(true, true), (false, false)] {
+                let settled = Seen { strict, waited_for: Some(waits), ..lost.clone() };
+                assert!(!matches!(decide(&settled), Verdict::Rejoin(_)), "{settled:?}");
+                let unsettled = Seen { waited_for: Some(!waits), ..settled.clone() };
+                assert!(matches!(decide(&unsettled), Verdict::Rejoin(_)), "{unsettled:?}");
+                let unknown = Seen { waited_for: None, ..settled };
+                assert!(!matches!(decide(&unknown), Verdict::Rejoin(_)), "{unknown:?}");
+            }
+        }
+        let long = Some(Duration::from_secs(60));
+        let catches_up = Seen { promotable: false, may_rejoin: false, strict: true, unacknowledged: long, ..well() };
+        assert!(matches!(decide(&catches_up), Verdict::Wait(_)), "a strict cluster waits for it as long as it takes");
     }
 
     #[test]
@@ -185,7 +220,7 @@ mod tests {
         assert_eq!(decide(&Seen { standby: SHORT, ..well() }), Verdict::Nothing);
         for lost in [Seen { standby: killed(), ..well() }, Seen { standby: LONG, ..well() }, Seen { outlived: true, ..well() }] {
             assert!(matches!(decide(&Seen { may_rejoin: false, ..lost.clone() }), Verdict::Rejoin(_)), "{lost:?}");
-            let recorded = Seen { promotable: false, outlived: false, ..lost };
+            let recorded = Seen { promotable: false, outlived: false, waited_for: Some(false), ..lost };
             assert!(matches!(decide(&recorded), Verdict::Rejoin(_)), "{recorded:?}");
             assert!(matches!(decide(&Seen { may_rejoin: false, ..recorded }), Verdict::Wait(_)));
         }

@@ -29,6 +29,8 @@ pub struct StatusInput<'a> {
     pub instances: &'a [Observed],
     /// Why nobody may take the place of the one that writes, where somebody should.
     pub unprotected: Option<&'a str>,
+    /// Its commits wait as long as that is so.
+    pub strict: bool,
 }
 
 /// State and, where the state is not plain, one sentence that says why.
@@ -49,6 +51,10 @@ pub fn decide(input: &StatusInput<'_>) -> (ServiceState, Option<String>) {
         Wish::Gone => (ServiceState::Terminated, None),
         Wish::Stop => (ServiceState::Stopped, None),
         Wish::Run => match (serving(input.instances), input.unprotected) {
+            ((ServiceState::Running, None), Some(why)) if input.strict => {
+                let words = format!("No standby is in sync, and commits wait for one, for the cluster is strict. {why}");
+                (ServiceState::Running, Some(words))
+            }
             ((ServiceState::Running, None), Some(why)) => (ServiceState::Running, Some(format!("No standby is in sync. {why}"))),
             (served, _) => served,
         },
@@ -122,6 +128,7 @@ mod tests {
             creation_failed: None,
             instances,
             unprotected: None,
+            strict: false,
         }
     }
     fn running() -> Observed {

@@ -104,7 +104,7 @@ pub async fn all(engine: &dyn Engine, first: &mut dyn Runner, second: &mut dyn R
     let mut primary = first.start(engine).await;
     assert!(!primary.observe().await.expect("an observation").writable, "nobody writes by being started");
     for _ in 0..2 {
-        primary.promote().await.expect("may be repeated");
+        primary.promote(None).await.expect("may be repeated");
     }
     assert!(primary.observe().await.expect("an observation").writable);
     for _ in 0..2 {
@@ -130,7 +130,7 @@ pub async fn all(engine: &dyn Engine, first: &mut dyn Runner, second: &mut dyn R
     write(engine, first.session(engine).await.as_mut(), "stock").await.expect("written and acknowledged");
     first.runner.crash().await;
     let mut successor = second.session(engine).await;
-    successor.promote().await.expect("it takes over");
+    successor.promote(None).await.expect("it takes over");
     let has = successor.observe().await.expect("an observation");
     assert!(has.writable && has.databases == ["orders", "sales", "stock", "waited"], "{has:?}");
     write(engine, successor.as_mut(), "after").await.expect("nobody is waited for");
@@ -149,7 +149,31 @@ pub async fn all(engine: &dyn Engine, first: &mut dyn Runner, second: &mut dyn R
     drop(first.start(engine).await);
     join(engine, &mut second, &mut first).await;
     until_it_has(engine, &mut first, &["after", "missed", "orders", "sales", "stock", "waited"]).await;
+
+    a_commit_waits_from_the_first_one_on(engine, &mut second, &mut first).await;
     assert!(first.runner.stop().await && second.runner.stop().await);
+}
+
+/// The one that writes is gone; the other one takes over, and writes nothing that the former one does not get.
+async fn a_commit_waits_from_the_first_one_on(engine: &dyn Engine, former: &mut Node<'_>, next: &mut Node<'_>) {
+    former.runner.crash().await;
+    let (mut successor, mut waits) = (next.session(engine).await, next.session(engine).await);
+    for _ in 0..2 {
+        successor.promote(Some(&former.spec.instance)).await.expect("it takes over");
+    }
+    let commit = write(engine, waits.as_mut(), "strict");
+    tokio::pin!(commit);
+    let waited = tokio::time::timeout(Duration::from_millis(700), &mut commit).await;
+    former.begins_as(false);
+    former.runner.work(&engine.rewind(&former.spec, &former.place)).await;
+    drop(former.start(engine).await);
+    join(engine, next, former).await;
+    match waited {
+        Err(_still_waiting) => commit.await.expect("both have it"),
+        // Whoever cannot wait says so.
+        Ok(said) => assert!(said.is_err_and(|error| error.passing), "a commit that nobody else has was acknowledged"),
+    }
+    until_it_has(engine, former, &["after", "missed", "orders", "sales", "stock", "strict", "waited"]).await;
 }
 
 async fn a_commit_waits_for_a_standby_that_is_gone(engine: &dyn Engine, first: &mut Node<'_>, second: &mut Node<'_>) {

@@ -164,6 +164,11 @@ pub fn kill_main_process(installation: &Installation, instance: &str) {
     kill(main_process(installation, instance), 9);
 }
 
+/// Kills the engine that works in a directory.
+pub fn kill_main_process_in(installation: &Installation, directory: &Path) {
+    kill(kept_in(installation, directory), 9);
+}
+
 fn main_process(installation: &Installation, instance: &str) -> u32 {
     kept_in(installation, &installation.directory.join("instances").join(instance).join("volume"))
 }
@@ -181,7 +186,7 @@ fn freezer(instance: &str) -> Option<PathBuf> {
     find(&["/sys/fs/cgroup", "-path", &format!("*{instance}*"), "-name", "cgroup.freeze"])
 }
 
-fn freeze(instance: &str, frozen: bool) {
+pub fn freeze(instance: &str, frozen: bool) {
     std::fs::write(freezer(instance).expect("a switch"), if frozen { "1" } else { "0" }).expect("switched");
 }
 

@@ -1,6 +1,6 @@
 //! Where a cluster of two is reached, and what is asked of it at the wrong time.
 
-use crate::blows::{instance, kill_main_process, shown, socket};
+use crate::blows::{freeze, instance, kill_main_process, kill_main_process_in, shown, socket};
 use crate::clients::Session;
 use crate::support::{Cluster, Installation, PASSWORD, seed_body};
 use crate::{in_sync, make};
@@ -252,6 +252,70 @@ fn an_end_and_a_takeover_at_once(engine: &str) {
     }
 }
 
+/// A write that is on its way, and whether it has been acknowledged.
+fn begin_writing(cluster: &Cluster, number: u32) -> std::thread::JoinHandle<Result<String, String>> {
+    let cluster = cluster.clone();
+    std::thread::spawn(move || cluster.sql(&format!("INSERT INTO kept VALUES ({number})")))
+}
+
+fn a_strict_cluster_waits(engine: &str) {
+    let installation = Installation::start();
+    let single = installation.create(engine, "single");
+    let patch =
+        |id: &str, strict: bool| installation.native("PATCH", &format!("/moorage/v1/clusters/{id}"), Some(json!({"strict": strict})));
+    let (status, refused) = patch(&single.id, true);
+    assert_eq!((status, refused["field"].as_str()), (400, Some("strict")), "{refused}");
+    let cluster = make(&installation, engine);
+    assert_eq!(patch(&cluster.id, true).0, 200);
+    cluster.sql("CREATE TABLE kept (number INT PRIMARY KEY)").expect("a table");
+    let before = in_sync(&installation, &cluster);
+    let (active, standby) = (instance(&before, "ACTIVE"), instance(&before, "STANDBY"));
+    assert_eq!(before["strict"], true);
+
+    // The standby hangs: it is given up after a while, and commits wait on until it is back.
+    freeze(&standby, true);
+    let write = begin_writing(&cluster, 1);
+    let reason = installation.until(SOON, "it is said why", |this| {
+        let shown = shown(this, &cluster);
+        shown["state_reason"].as_str().filter(|reason| reason.contains("strict")).map(str::to_owned)
+    });
+    assert!(reason.contains("commits wait"), "{reason}");
+    write.join().expect("an answer").expect("acknowledged once both have it");
+    in_sync(&installation, &cluster);
+
+    // The primary dies, and the next one acknowledges nothing alone.
+    kill_main_process(&installation, &active);
+    let moved = installation.until(SOON, "another one writes", |this| {
+        let now = instance(&shown(this, &cluster), "ACTIVE");
+        (now != active).then_some(now)
+    });
+    assert_eq!(moved, standby);
+    let begun = std::time::Instant::now();
+    while begin_writing(&cluster, 2).join().expect("an answer").is_err() {
+        assert!(begun.elapsed() < SOON, "it is written again");
+    }
+    in_sync(&installation, &cluster);
+
+    // Nobody is there who could: whoever is on call lets commits go on, whatever is being done.
+    let lost = instance(&shown(&installation, &cluster), "STANDBY");
+    let directory = installation.directory.join("instances").join(&lost).join("volume");
+    let aside = installation.directory.join("aside");
+    std::fs::rename(&directory, &aside).expect("moved");
+    kill_main_process_in(&installation, &aside);
+    let write = begin_writing(&cluster, 3);
+    installation.until(SOON, "it is said why", |this| {
+        shown(this, &cluster)["state_reason"].as_str().filter(|reason| reason.contains("strict")).map(|_| ())
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!write.is_finished(), "it waits");
+    let (status, answer) = patch(&cluster.id, false);
+    assert_eq!(status, 200, "{answer}");
+    let begun = std::time::Instant::now();
+    write.join().expect("an answer").expect("let go on");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(cluster.sql("SELECT count(*) FROM kept"), Ok("3".into()));
+}
+
 fn a_subnet_without_room(engine: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let config = directory.path().join("moorage.toml");
@@ -295,6 +359,11 @@ fn requests_at_the_wrong_time_are_refused_and_leave_nothing_half_done() {
 #[test]
 fn a_cluster_of_two_is_ended_and_failed_over_at_once() {
     with_both(an_end_and_a_takeover_at_once);
+}
+
+#[test]
+fn a_strict_cluster_acknowledges_nothing_that_only_one_has() {
+    with_both(a_strict_cluster_waits);
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! Snapshots to our own models.
 
+mod parameters;
 mod people;
 
+pub(crate) use parameters::*;
 pub(crate) use people::*;
 
 use super::ids;
-use moorage_app::{Abilities, Accepted, ClusterView, EngineVersionView, ParameterGroup, Traffic, WatcherStatus};
+use moorage_app::{Abilities, Accepted, ClusterView, EngineVersionView, Traffic, WatcherStatus};
 use moorage_domain::HostId;
 use moorage_domain::cluster::VolumeSpec;
 use moorage_domain::decide::protection::why_unprotected;
 use moorage_domain::operation::{OperationEvent, OperationView};
-use moorage_domain::parameter::{AppliedParameters, Parameter};
 use moorage_domain::problem::Problem;
 use moorage_domain::server_type::ServerType;
 use moorage_domain::service_state::ServiceState;
@@ -63,6 +64,8 @@ pub(crate) struct Cluster {
     timezone: String,
     /// Two instances: one writes, the other takes its place.
     highly_available: bool,
+    /// Commits wait as long as only one instance has them, however long that is.
+    strict: bool,
     allow: Vec<String>,
     /// Said plainly until there are backups (decisions 20).
     protection: &'static str,
@@ -147,6 +150,7 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
         used_bytes: view.writes().and_then(|instance| instance.observed.volume_used_bytes),
         timezone: spec.timezone.clone(),
         highly_available: spec.is_highly_available(),
+        strict: spec.strict,
         allow: spec.allow_list.clone(),
         protection: "none yet",
         protection_reason: why_unprotected(spec.backup.as_ref()),
@@ -352,83 +356,6 @@ pub(crate) fn host(id: &HostId, abilities: Abilities) -> HostBody {
         atomic_snapshots,
     };
     HostBody { id: id.to_string(), abilities }
-}
-
-/// A group of parameters.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct ParameterGroupBody<'a> {
-    id: &'a str,
-    name: &'a str,
-    engine: &'static str,
-    major_version: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<Vec<ParameterBody<'a>>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct ParameterBody<'a> {
-    name: &'a str,
-    default_value: Option<&'a str>,
-    modifiable: bool,
-    description: Option<&'a str>,
-}
-
-/// A group, with its parameters where it is shown by itself.
-pub(crate) fn parameter_group<'a>(group: &'a ParameterGroup, parameters: Option<&'a [Parameter]>) -> ParameterGroupBody<'a> {
-    let parameter = |parameter: &'a Parameter| ParameterBody {
-        name: &parameter.name,
-        default_value: parameter.default_value.as_deref(),
-        modifiable: parameter.modifiable,
-        description: parameter.description.as_deref(),
-    };
-    ParameterGroupBody {
-        id: &group.id,
-        name: &group.name,
-        engine: group.engine.as_str(),
-        major_version: &group.major,
-        parameters: parameters.map(|parameters| parameters.iter().map(parameter).collect()),
-    }
-}
-
-/// What a cluster's engine applies.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct AppliedParametersBody<'a> {
-    read_at: String,
-    items: Vec<AppliedParameterBody<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct AppliedParameterBody<'a> {
-    name: &'a str,
-    applied_value: Option<&'a str>,
-    default_value: Option<&'a str>,
-    unit: Option<&'a str>,
-    data_type: &'static str,
-    allowed_values: Option<&'a str>,
-    needs_restart: bool,
-    pending_restart: bool,
-    modifiable: bool,
-    description: Option<&'a str>,
-}
-
-/// What a cluster's engine applied when it was last asked.
-pub(crate) fn applied_parameters(applied: &AppliedParameters) -> AppliedParametersBody<'_> {
-    AppliedParametersBody { read_at: applied.read_at.rfc3339(), items: applied.parameters.iter().map(applied_parameter).collect() }
-}
-
-fn applied_parameter(parameter: &Parameter) -> AppliedParameterBody<'_> {
-    AppliedParameterBody {
-        name: &parameter.name,
-        applied_value: parameter.applied_value.as_deref(),
-        default_value: parameter.default_value.as_deref(),
-        unit: parameter.unit.as_deref(),
-        data_type: parameter.data_type.as_str(),
-        allowed_values: parameter.allowed_values.as_deref(),
-        needs_restart: parameter.needs_restart,
-        pending_restart: parameter.pending_restart,
-        modifiable: parameter.modifiable,
-        description: parameter.description.as_deref(),
-    }
 }
 
 /// An instance by itself.

@@ -84,6 +84,7 @@ pub(crate) fn create_cluster(body: &[u8], dialect: Dialect) -> Result<CreateClus
         timezone: timezone.unwrap_or(TIMEZONE).to_owned(),
         highly_available: asked.highly_available,
         virtual_address: asked.virtual_address,
+        strict: false,
         maintenance,
         backup: init.backup,
         tags,
