@@ -194,6 +194,15 @@ pub async fn has(session: &mut Session, position: &Position) -> Result<bool, Eng
     Ok(follows && sequence(&text("Gtid_IO_Pos")) >= sequence(&position.0))
 }
 
+/// How far it is with getting and applying. Within a large transaction only the place in the log grows.
+pub async fn progress(session: &mut Session) -> Result<String, EngineError> {
+    let Some(row) = session.first("SHOW SLAVE STATUS").await? else { return Ok(String::new()) };
+    let text = |name: &str| column::<String>(&row, name).unwrap_or_default();
+    let place = column::<u64>(&row, "Read_Master_Log_Pos").unwrap_or_default();
+    let (received, applied) = (text("Gtid_IO_Pos"), applied(session).await?);
+    Ok(format!("{received} {place} {applied}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -108,6 +108,11 @@ pub fn main_file(spec: &InstanceSpec, place: &Place) -> String {
     file
 }
 
+/// Unapplied events at most, in bytes; a single transaction may be larger.
+const RELAY_LOG_LIMIT: &str = "8388608";
+/// What was applied is given up in files of this size.
+const RELAY_LOG_PART: &str = "1048576";
+
 /// What a cluster of two needs. It starts read-only and follows nobody by itself.
 fn replicate(set: &mut impl FnMut(&str, &str), place: &Place, replication: &ReplicationSpec) {
     set("bind_address", &place.replication.to_string());
@@ -127,6 +132,10 @@ fn replicate(set: &mut impl FnMut(&str, &str), place: &Place, replication: &Repl
     set("slave_parallel_threads", "4");
     set("slave_parallel_mode", "optimistic");
     set("slave_net_timeout", "5");
+    // What was received and not applied yet is bounded: a promotion has to apply it first. At the bound the receiver pauses, and with it
+    // the acknowledgements: commits get as slow as they can be applied.
+    set("relay_log_space_limit", RELAY_LOG_LIMIT);
+    set("max_relay_log_size", RELAY_LOG_PART);
     // Who begins as a standby takes back what nobody has acknowledged; a primary keeps it (decisions 12).
     set("init_rpl_role", if replication.becomes_primary { "MASTER" } else { "SLAVE" });
     set("rpl_semi_sync_slave_enabled", "ON");

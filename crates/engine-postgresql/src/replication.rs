@@ -185,6 +185,12 @@ pub async fn has(session: &Session, position: &Position) -> Result<bool, EngineE
     Ok(!session.rows(&received).await?.is_empty())
 }
 
+/// How far it is with getting and applying.
+pub async fn progress(session: &Session) -> Result<String, EngineError> {
+    let far = "SELECT concat(pg_last_wal_receive_lsn(), ' ', pg_last_wal_replay_lsn())";
+    Ok(session.one(far).await?.unwrap_or_default())
+}
+
 /// A standby follows by its settings alone; this one is no primary.
 pub async fn follow(session: &Session) -> Result<(), EngineError> {
     if session.one("SELECT pg_is_in_recovery()").await?.as_deref() == Some("t") {

@@ -320,6 +320,9 @@ impl EngineSession for Session {
     async fn has(&mut self, position: &Position) -> Result<bool, EngineError> {
         replication::has(self, position).await
     }
+    async fn progress(&mut self) -> Result<String, EngineError> {
+        replication::progress(self).await
+    }
 }
 
 #[cfg(test)]

@@ -164,6 +164,8 @@ pub trait EngineSession: Send {
     async fn follow(&mut self, primary: &Place, password: &ReplicationPassword) -> Result<(), EngineError>;
     /// On a standby that follows: whether it has, on disk, what its primary had written at that position.
     async fn has(&mut self, position: &Position) -> Result<bool, EngineError>;
+    /// On a standby: how far it is with getting and applying what it missed, in words that change as long as it gets on.
+    async fn progress(&mut self) -> Result<String, EngineError>;
 }
 
 /// A place in what an engine has written, in its own words (PostgreSQL: an LSN; MariaDB: a GTID position).

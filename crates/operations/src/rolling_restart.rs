@@ -25,6 +25,9 @@ pub struct State {
     /// Who takes whose place, once the standby is in sync again.
     #[serde(default)]
     pub takeover: Option<Takeover>,
+    /// Since when the standby has been waited for, which applies what it has received.
+    #[serde(default)]
+    pub behind_since: Option<Timestamp>,
     /// Since when new connections have been waiting.
     #[serde(default)]
     pub held_at: Option<Timestamp>,
@@ -173,7 +176,7 @@ async fn stop(context: &Context<World>) -> Result<Next<Step>, StepError> {
     })
 }
 
-/// Makes true: it is known who takes over, and new connections wait at the gateway. Repeating changes nothing. Way back: calling it off.
+/// Makes true: the standby has little left to apply, it is known who takes over, and new connections wait at the gateway. Repeating changes nothing. Way back: calling it off.
 async fn hold(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
@@ -184,6 +187,9 @@ async fn hold(state: &mut State, context: &mut Context<World>) -> Result<Next<St
                 .hint("It is brought back by itself; then restart again."),
         ));
     };
+    if let Some(doing) = switchover::catch_up(&loaded, PATIENCE, &mut state.behind_since, context).await? {
+        return Ok(Next::Wait(Step::Hold, Duration::from_millis(200), doing));
+    }
     state.takeover = Some(Takeover { from: replication.primary.clone(), to });
     takeover::checkpoint(world, &loaded, loaded.instance()?).await?;
     switchover::hold(&mut state.held_at, context).await?;

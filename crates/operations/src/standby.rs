@@ -32,9 +32,12 @@ pub struct State {
     /// When its engine was first started.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
-    /// Since when it has been getting what it missed.
+    /// Since when it has been getting what it missed, or last got on with that.
     #[serde(default)]
     pub follows_since: Option<Timestamp>,
+    /// How far it was then.
+    #[serde(default)]
+    pub progress: String,
     /// Whether the cluster was strict when commits were last let go on or made to wait.
     #[serde(default)]
     pub strict: bool,
@@ -53,9 +56,9 @@ pub(crate) enum Progress {
 /// How long one run of the last step looks.
 const LOOK: Duration = Duration::from_millis(1_500);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// A standby that does not follow for so long is made anew.
+/// A standby that does not get on with following for so long is made anew.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(45);
-/// One that was made anew and does not get in sync for so long is tried again from the beginning.
+/// One that was made anew and does not get on for so long is tried again from the beginning.
 const GIVES_UP_AFTER: Duration = Duration::from_secs(600);
 /// How long the primary may take to answer; a silent one is somebody else's to look at.
 const PRIMARY_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
@@ -173,7 +176,7 @@ pub(crate) async fn start(state: &mut State, context: &Context<World>) -> Result
 
 /// Makes true: the standby has everything that is acknowledged, and the record says so. Repeating looks again.
 pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>) -> Result<Progress, StepError> {
-    let since = *state.follows_since.get_or_insert(context.now());
+    let since = follows_since(state, context).await?;
     let begun = tokio::time::Instant::now();
     loop {
         let world = context.world();
@@ -195,7 +198,7 @@ pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>)
                 return Ok(Progress::DoesNotFit);
             }
             Ok(Joined::NotYet(doing)) if context.now().since(since) > GIVES_UP_AFTER => {
-                return Err(lost(&format!("For {} minutes it did not get in sync. {doing}", GIVES_UP_AFTER.as_secs() / 60)));
+                return Err(lost(&format!("For {} minutes it did not get on. {doing}", GIVES_UP_AFTER.as_secs() / 60)));
             }
             Ok(Joined::NotYet(doing)) if begun.elapsed() >= LOOK => return Ok(Progress::Waits(doing)),
             Ok(Joined::NotYet(_)) => {}
@@ -207,6 +210,25 @@ pub(crate) async fn synchronise(state: &mut State, context: &mut Context<World>)
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Since when it has not got on. One that catches up is let to, however long that takes.
+async fn follows_since(state: &mut State, context: &Context<World>) -> Result<Timestamp, StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    let socket = serving::socket(world, &loaded.cluster, loaded.standby()?).await?;
+    let asked = async {
+        let mut session =
+            world.engine(loaded.cluster.engine)?.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+        session.progress().await.map_err(engine_failed)
+    };
+    // One that does not answer does not get on.
+    if let Ok(progress) = asked.await
+        && progress != state.progress
+    {
+        (state.progress, state.follows_since) = (progress, Some(context.now()));
+    }
+    Ok(*state.follows_since.get_or_insert(context.now()))
 }
 
 /// Ends the operation when the primary has ended or does not answer: nobody else looks at the cluster while this one holds it.

@@ -26,9 +26,18 @@ pub struct Request {
     pub force: bool,
 }
 
+impl Request {
+    fn patience(&self) -> Patience {
+        Patience { seconds: self.grace_seconds, force: self.force }
+    }
+}
+
 /// What was learnt on the way.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct State {
+    /// Since when the standby has been waited for, which applies what it has received.
+    #[serde(default)]
+    pub behind_since: Option<Timestamp>,
     /// Since when new connections have been waiting.
     #[serde(default)]
     pub held_at: Option<Timestamp>,
@@ -50,6 +59,8 @@ pub struct Switchover;
 
 /// How long one run of the draining step looks.
 const LOOK: Duration = Duration::from_millis(1_500);
+/// What a standby may be behind when new connections begin to wait. MariaDB says it in whole seconds.
+const LITTLE: Duration = Duration::from_secs(1);
 /// How long the standby may take to get the last of what was written.
 const SHIP_LIMIT: Duration = Duration::from_secs(2);
 
@@ -93,34 +104,65 @@ impl Operation for Switchover {
             return phase.run(course, context).await;
         }
         match step {
-            Step::Prepare => prepare(request, context).await,
+            Step::Prepare => prepare(request, &mut state.behind_since, context).await,
             Step::Hold => {
                 hold(&mut state.held_at, context).await?;
                 Ok(Next::Go(Step::Drain))
             }
-            Step::Drain => {
-                let patience = Patience { seconds: request.grace_seconds, force: request.force };
-                Ok(match drain(&request.takeover, patience, &mut state.held_at, context).await? {
-                    None => {
-                        state.drained_at.get_or_insert(context.now());
-                        Next::Go(Step::Decide)
-                    }
-                    Some(doing) => Next::Wait(Step::Drain, Duration::from_millis(1), doing),
-                })
-            }
+            Step::Drain => Ok(match drain(&request.takeover, request.patience(), &mut state.held_at, context).await? {
+                None => {
+                    state.drained_at.get_or_insert(context.now());
+                    Next::Go(Step::Decide)
+                }
+                Some(doing) => Next::Wait(Step::Drain, Duration::from_millis(1), doing),
+            }),
             _ => call_off(context).await.map(|()| Next::Done).map_err(|error| insist(error, context.attempt())),
         }
     }
 }
 
-/// Makes true: nothing is in the way, and the primary has little left to recover. Repeating looks again. Nobody notices it.
-async fn prepare(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
+/// Makes true: nothing is in the way, the standby has little left to apply, and the primary little to recover. Repeating looks again.
+/// Nobody notices it.
+async fn prepare(request: &Request, behind_since: &mut Option<Timestamp>, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     takeover::check(world, loaded.replication()?, &request.takeover).await?;
+    if let Some(doing) = catch_up(&loaded, request.patience(), behind_since, context).await? {
+        return Ok(Next::Wait(Step::Prepare, Duration::from_millis(200), doing));
+    }
     takeover::checkpoint(world, &loaded, loaded.instance()?).await?;
     context.note(request.reason.clone());
     Ok(Next::Go(Step::Hold))
+}
+
+/// Makes true: what the standby has received it has applied, but for little: users would wait for the rest. In words how far it is, until
+/// then. Where it takes too long it is false, unless it is forced.
+pub(crate) async fn catch_up(
+    loaded: &Loaded,
+    patience: Patience,
+    behind_since: &mut Option<Timestamp>,
+    context: &Context<World>,
+) -> Result<Option<String>, StepError> {
+    let world = context.world();
+    let engine = world.engine(loaded.cluster.engine)?;
+    let standby = loaded.standby()?;
+    let socket = serving::socket(world, &loaded.cluster, standby).await?;
+    let mut session = engine.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+    let behind = session.lag().await.map_err(engine_failed)?.unwrap_or_default();
+    if behind < LITTLE {
+        return Ok(None);
+    }
+    let since = *behind_since.get_or_insert(context.now());
+    let late = context.now().since(since) >= Duration::from_secs(patience.seconds.into());
+    let words = format!("{} still applies what it has received; it is {} s behind.", standby.name, behind.as_secs());
+    match (late, patience.force) {
+        (true, true) => Ok(None),
+        (true, false) => Err(StepError::GiveUp(
+            Problem::new(ProblemCode::NoStandbyInSync, format!("{words} The primary stays the primary."))
+                .hint("Try again when less is written, give it longer (`--grace`), or have users wait for it (`--force`)."),
+        )),
+        (false, _) => Ok(Some(words)),
+    }
 }
 
 /// Makes true: new connections wait at the gateway. Repeating changes nothing. Way back: calling it off.
@@ -138,12 +180,12 @@ pub(crate) async fn hold(held_at: &mut Option<Timestamp>, context: &mut Context<
     Ok(())
 }
 
-/// How transactions are waited for.
+/// How transactions, and a standby that is behind, are waited for.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience {
     /// How long.
     pub(crate) seconds: u32,
-    /// Those that take longer are cut.
+    /// Those that take longer are cut, or what is left is waited for by users.
     pub(crate) force: bool,
 }
 

@@ -346,6 +346,9 @@ impl EngineSession for FakeSession {
         self.engine.machine.lock().replicate(&primary);
         Ok(())
     }
+    async fn progress(&mut self) -> Result<String, EngineError> {
+        self.on_volume("progress", |volume| volume.written.to_string())
+    }
     async fn has(&mut self, position: &Position) -> Result<bool, EngineError> {
         self.on_volume("has", |volume| volume.follows.is_some() && position.0.parse::<u64>().is_ok_and(|wanted| volume.written >= wanted))
     }

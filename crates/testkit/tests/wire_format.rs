@@ -22,6 +22,7 @@ fn operations_are_stored_as_older_builds_stored_them() {
         fenced: true,
         started_at: Some(Timestamp(1)),
         follows_since: Some(Timestamp(2)),
+        progress: "0/42".into(),
         strict: true,
     };
     let to = Promotable { instance: InstanceId::from_bits(2), incarnation: 3 };
@@ -45,6 +46,7 @@ fn operations_are_stored_as_older_builds_stored_them() {
             &rolling_restart::State {
                 standby: following.clone(),
                 takeover: Some(takeover.clone()),
+                behind_since: Some(Timestamp(4)),
                 held_at: Some(Timestamp(3)),
                 drained_at: Some(Timestamp(5)),
                 returned_at: Some(Timestamp(4)),
@@ -62,7 +64,12 @@ fn operations_are_stored_as_older_builds_stored_them() {
         ),
         wire_format::<switchover::Switchover>(
             &switchover::Request { reason: "it was asked for".into(), takeover, grace_seconds: 10, force: false },
-            &switchover::State { held_at: Some(Timestamp(1)), drained_at: Some(Timestamp(3)), returned_at: Some(Timestamp(2)) },
+            &switchover::State {
+                behind_since: Some(Timestamp(4)),
+                held_at: Some(Timestamp(1)),
+                drained_at: Some(Timestamp(3)),
+                returned_at: Some(Timestamp(2)),
+            },
         ),
         wire_format::<rejoin::Rejoin>(&rejoin::Request { reason: "it died".into(), hangs: true }, &following),
         wire_format::<terminate::Terminate>(&terminate::Request {}, &terminate::State {}),

@@ -10,7 +10,7 @@ use moorage_domain::decide::failover::{Seen, Sight, Verdict, decide};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
 use moorage_domain::{ClusterId, InstanceId, OperationId, Timestamp};
-use moorage_engine::EngineSession;
+use moorage_engine::{EngineSession, Position};
 use moorage_host::Change;
 use moorage_operations::takeover::Takeover;
 use moorage_operations::world::Loaded;
@@ -38,12 +38,14 @@ struct Memory {
     silent_since: HashMap<InstanceId, (u32, Instant)>,
     /// Since when a primary's commits have waited for somebody who acknowledges nothing.
     unacknowledged_since: HashMap<ClusterId, Instant>,
+    /// What a primary had written in which term, and since when its standby has lacked it.
+    lacks: HashMap<ClusterId, (Position, u64, Instant)>,
     /// To bring a standby back.
     attempts: Attempts,
     /// To start a primary again.
     restarts: Attempts,
-    /// What each primary had written when it was last asked.
-    positions: HashMap<ClusterId, (String, Timestamp)>,
+    /// What each primary had written when it was last asked, and in which term: what another one wrote may be nowhere.
+    positions: HashMap<ClusterId, (String, Timestamp, u64)>,
     /// What was last said about a cluster, so that it is said once.
     said: HashMap<ClusterId, String>,
     looked: Option<Instant>,
@@ -55,6 +57,7 @@ impl Default for Memory {
         Self {
             silent_since: HashMap::new(),
             unacknowledged_since: HashMap::new(),
+            lacks: HashMap::new(),
             attempts,
             restarts: Attempts::resting(WAITS.0, WAITS.1),
             positions: HashMap::new(),
@@ -78,6 +81,7 @@ async fn on_ticks(watch: &Watch, memory: &Mutex<Memory>) {
             if memory.looked.is_some_and(|at| at.elapsed() > OWN_PAUSE) {
                 memory.silent_since.clear();
                 memory.unacknowledged_since.clear();
+                memory.lacks.clear();
             }
             memory.looked = Some(Instant::now());
         }
@@ -117,6 +121,7 @@ async fn look(watch: &Watch, memory: &Mutex<Memory>, probe: bool) -> Result<bool
         let mut memory = lock(memory);
         memory.said.retain(|id, _| clusters.contains(id));
         memory.positions.retain(|id, _| clusters.contains(id));
+        memory.lacks.retain(|id, _| clusters.contains(id));
     }
     let mut looks: FuturesUnordered<_> = clusters.iter().map(|cluster| look_at(watch, memory, cluster, probe)).collect();
     while let Some(looked) = looks.next().await {
@@ -138,17 +143,19 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     let (first, second) = tokio::join!(see(watch, memory, &loaded, primary, probe), see(watch, memory, &loaded, standby, probe));
     let (Some((first, _)), Some((second, life))) = (first, second) else { return Ok(()) };
     let both_answer = first == Sight::Answers && second == Sight::Answers;
-    if probe {
-        let asked = async { session(watch, &loaded, standby).await?.lag().await.ok().flatten() };
-        let lag = if both_answer { tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() } else { None };
-        watch.board.note_lag(id, lag);
-    }
     let promotable = replication.promotable.as_ref().filter(|promotable| promotable.instance == standby.id);
     // Who waits in vain, or does not wait and should, is seen without the standby.
     let (waited_for, unacknowledged) = match probe && first == Sight::Answers && (both_answer || promotable.is_none()) {
         true => listen(watch, memory, &loaded, primary, standby).await,
         false => (None, None),
     };
+    let mut stuck = None;
+    if probe {
+        let asked = ask_standby(watch, memory, &loaded, standby);
+        let (lag, lacks_for) = if both_answer { tokio::time::timeout(PROBE_LIMIT, asked).await.unwrap_or_default() } else { (None, None) };
+        watch.board.note_lag(id, lag);
+        stuck = lacks_for;
+    }
     let seen = Seen {
         primary: first,
         standby: second,
@@ -158,6 +165,7 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         waited_for,
         strict: loaded.cluster.spec.strict,
         unacknowledged: unacknowledged.filter(|_| both_answer),
+        stuck,
         may_rejoin: lock(memory).attempts.may_try(id),
     };
     let verdict = decide(&seen);
@@ -179,7 +187,7 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         Verdict::FailOver(reason) => {
             let Some(to) = promotable.cloned() else { return Ok(()) };
             let takeover = Takeover { from: primary.id.clone(), to };
-            let last_position = lock(memory).positions.remove(id);
+            let last_position = lock(memory).positions.remove(id).map(|(position, at, _)| (position, at));
             let request = failover::Request { reason, takeover, struck_at: struck_at(watch, primary, &seen.primary).await, last_position };
             watch.submit_instead::<failover::Failover>(&loaded.cluster, &request, holder).await?;
         }
@@ -252,7 +260,7 @@ async fn listen(
     };
     let Some((said, position)) = tokio::time::timeout(PROBE_LIMIT, asked).await.ok().flatten() else { return (None, None) };
     if let Some(position) = position {
-        lock(memory).positions.insert(loaded.cluster.id.clone(), (position.0, now()));
+        lock(memory).positions.insert(loaded.cluster.id.clone(), (position.0, now(), loaded.cluster.term));
     }
     let since = &mut lock(memory).unacknowledged_since;
     if said.required && !said.given {
@@ -260,6 +268,31 @@ async fn listen(
     }
     since.remove(&loaded.cluster.id);
     (Some(said.required), None)
+}
+
+/// How far a standby's applying is behind, and for how long it has lacked what its primary had written. One that is connected and takes
+/// nothing keeps commits waiting although its primary counts on it: MariaDB's, when its applier waits for a lock that a reader holds.
+async fn ask_standby(watch: &Watch, memory: &Mutex<Memory>, loaded: &Loaded, standby: &Instance) -> (Option<Duration>, Option<Duration>) {
+    let Some(mut session) = session(watch, loaded, standby).await else { return (None, None) };
+    let lag = session.lag().await.ok().flatten();
+    let (id, term) = (&loaded.cluster.id, loaded.cluster.term);
+    let wanted = {
+        let memory = lock(memory);
+        let last = memory.positions.get(id).map(|(position, _, term)| (Position(position.clone()), *term, Instant::now()));
+        memory.lacks.get(id).cloned().filter(|(_, of, _)| *of == term).or(last)
+    };
+    let Some((position, _, since)) = wanted.filter(|(_, of, _)| *of == term) else { return (lag, None) };
+    match session.has(&position).await {
+        Ok(false) => {
+            lock(memory).lacks.insert(id.clone(), (position, term, since));
+            (lag, Some(since.elapsed()))
+        }
+        // Next time the newest is asked for.
+        _ => {
+            lock(memory).lacks.remove(id);
+            (lag, None)
+        }
+    }
 }
 
 async fn session(watch: &Watch, loaded: &Loaded, instance: &Instance) -> Option<Box<dyn EngineSession>> {

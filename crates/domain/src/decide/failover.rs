@@ -7,6 +7,10 @@ pub const PRIMARY_SILENT_FOR: Duration = Duration::from_millis(3_200);
 /// Silence of a running standby after which commits do not wait for it any more.
 pub const STANDBY_SILENT_FOR: Duration = Duration::from_millis(3_200);
 
+/// How long a standby that is connected may take to get what the primary has written: longer than the bound on what it has not applied
+/// takes to be applied on a busy machine.
+pub const STANDBY_STUCK_FOR: Duration = Duration::from_secs(10);
+
 /// How an instance is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
@@ -37,6 +41,8 @@ pub struct Seen<'a> {
     pub strict: bool,
     /// Both answer, and for so long the primary has lacked the acknowledgement that its commits wait for.
     pub unacknowledged: Option<Duration>,
+    /// Both answer, and for so long the standby has lacked what the primary had written then.
+    pub stuck: Option<Duration>,
     /// Nothing is in the way of bringing the standby back: it was not tried a moment ago.
     pub may_rejoin: bool,
 }
@@ -97,8 +103,8 @@ pub fn decide(seen: &Seen<'_>) -> Verdict {
 }
 
 fn mute(seen: &Seen<'_>) -> bool {
-    let is_lost = seen.promotable || !seen.strict;
-    is_lost && seen.unacknowledged.is_some_and(|since| since >= STANDBY_SILENT_FOR)
+    let longer = |since: Option<Duration>, limit: Duration| since.is_some_and(|since| since >= limit);
+    seen.promotable && (longer(seen.unacknowledged, STANDBY_SILENT_FOR) || longer(seen.stuck, STANDBY_STUCK_FOR))
 }
 
 /// What is wrong with who waits for whom while no standby is in sync.
@@ -124,7 +130,8 @@ fn standby(seen: &Seen<'_>) -> Verdict {
             format!("{name} may be promoted, and the primary does not wait for it.")
         }
         Sight::Answers if mute(seen) => {
-            format!("The standby {name} runs, but for {} it has not said what it has.", tenths(seen.unacknowledged.unwrap_or_default()))
+            let since = seen.unacknowledged.or(seen.stuck).unwrap_or_default();
+            format!("The standby {name} runs, but for {} it has not said that it has what was written.", tenths(since))
         }
         Sight::Answers if !seen.promotable => format!("The standby {name} is not in sync."),
         Sight::Answers => return Verdict::Nothing,
@@ -150,6 +157,7 @@ mod tests {
             waited_for: Some(true),
             strict: false,
             unacknowledged: None,
+            stuck: None,
             may_rejoin: true,
         }
     }
@@ -194,6 +202,8 @@ mod tests {
         assert!(matches!(decide(&Seen { waited_for: Some(false), ..well() }), Verdict::Rejoin(_)), "what the record says does not hold");
         assert!(matches!(decide(&Seen { promotable: false, ..mute.clone() }), Verdict::Rejoin(_)), "commits wait for nobody");
         assert_eq!(decide(&Seen { unacknowledged: Some(Duration::from_secs(1)), ..mute }), Verdict::Nothing);
+        assert_eq!(decide(&Seen { stuck: Some(Duration::from_secs(9)), ..well() }), Verdict::Nothing, "it applies first");
+        assert!(matches!(decide(&Seen { stuck: Some(Duration::from_secs(11)), may_rejoin: false, ..well() }), Verdict::Rejoin(_)));
     }
 
     #[test]

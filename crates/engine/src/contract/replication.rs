@@ -119,6 +119,17 @@ pub async fn all(engine: &dyn Engine, first: &mut dyn Runner, second: &mut dyn R
     drop(second.start(engine).await);
     join(engine, &mut first, &mut second).await;
     write(engine, primary.as_mut(), "sales").await.expect("written and acknowledged");
+    let mut follows = second.session(engine).await;
+    let before = follows.progress().await.expect("how far it is");
+    write(engine, primary.as_mut(), "sales").await.expect("may be repeated");
+    for _ in 0..MOST_PAUSES {
+        if follows.progress().await.expect("how far it is") != before {
+            break;
+        }
+        second.runner.pause(PAUSE).await;
+    }
+    assert_ne!(follows.progress().await.expect("how far it is"), before, "it got on");
+    drop(follows);
     until_it_has(engine, &mut second, &["orders", "sales"]).await;
     assert!(primary.follow(&second.place, &ReplicationPassword(PASSWORD.into())).await.is_err(), "a primary does not follow");
 
