@@ -73,7 +73,7 @@ impl EndpointFile {
             listen: instance.listen,
             public: None,
             primary: instance.leg.clone(),
-            hold: self.hold && instance.leg.is_some() && instance.leg == self.primary,
+            hold: self.hold && (instance.leg.is_none() || instance.leg == self.primary),
             instances: Vec::new(),
             ..self.clone()
         }

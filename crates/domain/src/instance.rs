@@ -46,9 +46,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Where an instance is reached.
-    pub fn address_of(&self, instance: &InstanceId) -> Ipv4Addr {
-        self.instances.get(instance).copied().unwrap_or(self.address)
+    /// Where an instance is reached by itself; one that is `alone` in its cluster at the endpoint's address.
+    pub fn address_of(&self, instance: &InstanceId, alone: bool) -> Option<Ipv4Addr> {
+        self.instances.get(instance).copied().or(alone.then_some(self.address))
     }
     /// Whether an address is that of a single instance.
     pub fn is_of_an_instance(&self, address: Ipv4Addr) -> bool {

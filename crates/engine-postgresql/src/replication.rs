@@ -100,17 +100,21 @@ async fn required(session: &Session) -> Result<String, EngineError> {
 /// Has commits wait for this standby; proven when it returns.
 pub async fn require_acknowledgement(session: &Session, standby: &InstanceId) -> Result<(), EngineError> {
     let alone = names(&[standby.as_str()]);
-    if required(session).await? == alone {
+    let before = required(session).await?;
+    if before == alone {
         return Ok(());
     }
     require(session, &names(&[standby.as_str(), NOBODY])).await?;
-    let proof = prove_that_commits_wait(session).await;
-    // Also when there is no proof: nobody is to wait for somebody who does not exist.
-    let without_nobody = if proof.is_ok() { alone } else { String::new() };
-    require(session, &without_nobody).await?;
+    if let Err(error) = prove_that_commits_wait(session).await {
+        // Nobody is to wait for somebody who does not exist; but who waited before is not let go on without whom they waited for.
+        if before.is_empty() {
+            require(session, "").await?;
+        }
+        return Err(error);
+    }
+    require(session, &alone).await?;
     // What is written now makes the standby speak, and what it says releases those who waited for nobody.
-    session.rows(&format!("BEGIN; SET LOCAL synchronous_commit = local; {COMMIT}; COMMIT")).await?;
-    proof
+    session.rows(&format!("BEGIN; SET LOCAL synchronous_commit = local; {COMMIT}; COMMIT")).await.map(drop)
 }
 
 async fn prove_that_commits_wait(session: &Session) -> Result<(), EngineError> {

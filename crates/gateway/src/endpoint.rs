@@ -87,6 +87,8 @@ pub struct Endpoint {
     cluster: ClusterId,
     state: Mutex<State>,
     capacity: Arc<Capacity>,
+    /// Open connections of the cluster, wherever they came in: the limit is one for all of them.
+    of_cluster: Arc<AtomicUsize>,
     refused: AtomicU64,
     next: AtomicU64,
     left: Notify,
@@ -105,13 +107,14 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint with nobody connected.
-    pub fn new(cluster: ClusterId, settings: Settings, capacity: Arc<Capacity>) -> Self {
+    pub fn new(cluster: ClusterId, settings: Settings, capacity: Arc<Capacity>, of_cluster: Arc<AtomicUsize>) -> Self {
         let held = AtomicBool::new(settings.file.hold);
         let held_until = AtomicU64::new(millis(HOLD_WITHOUT_NEWS));
         Self {
             cluster,
             state: Mutex::new(State { settings: Arc::new(settings), connections: HashMap::new() }),
             capacity,
+            of_cluster,
             refused: AtomicU64::new(0),
             next: AtomicU64::new(0),
             left: Notify::new(),
@@ -157,7 +160,13 @@ impl Endpoint {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Admission::NotAllowed;
         }
-        if state.connections.len() >= state.settings.file.most_connections as usize || !self.capacity.take() {
+        let most = state.settings.file.most_connections as usize;
+        let one_more = |open: usize| (open < most).then_some(open + 1);
+        if self.of_cluster.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+            return Admission::TooMany;
+        }
+        if !self.capacity.take() {
+            self.of_cluster.fetch_sub(1, Ordering::Relaxed);
             return Admission::TooMany;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -375,6 +384,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let entry = self.endpoint.state().connections.remove(&self.number);
         self.endpoint.capacity.give_back();
+        self.endpoint.of_cluster.fetch_sub(1, Ordering::Relaxed);
         self.endpoint.left.notify_waiters();
         let backend = entry.and_then(|entry| entry.backend);
         let seconds = self.since.elapsed().as_secs_f64();

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -98,6 +99,8 @@ struct Waiting {
 struct Slot {
     serving: Option<Serving>,
     waiting: Option<Waiting>,
+    /// Open connections, wherever they came in.
+    open: Arc<AtomicUsize>,
     looked_at: Option<Stamp>,
     failed_tls: Option<TlsStamps>,
 }
@@ -222,7 +225,7 @@ impl Endpoints {
                     door
                 }
                 None => {
-                    let endpoint = Arc::new(Endpoint::new(cluster.clone(), settings, Arc::clone(&self.capacity)));
+                    let endpoint = Arc::new(Endpoint::new(cluster.clone(), settings, Arc::clone(&self.capacity), Arc::clone(&slot.open)));
                     Door { instance, endpoint, listening: Vec::new() }
                 }
             };

@@ -309,9 +309,12 @@ fn single_instances_are_reached_at_addresses_of_their_own() {
     assert_eq!(log_in(addresses[1]).unwrap().1, 2, "and lets others in");
     (file.generation, file.term, file.primary, file.instances) = (4, 2, None, instances(None));
     gateway.put(&files, &file);
-    assert!(!reaches(addresses[0], 1), "it is not to be reached before it follows");
+    let address = addresses[0];
+    let waits = std::thread::spawn(move || reaches(address, 1));
+    wait_for("somebody waits", || (gateway.status_of(&file.cluster).held == 1).then_some(()));
     (file.generation, file.hold, file.primary, file.instances) = (5, false, Some(legs[1].clone()), instances(Some(legs[0].clone())));
     gateway.put(&files, &file);
+    assert!(waits.join().unwrap(), "it is reached again when it follows");
     assert!(echoes(&mut at_second), "whoever was there before stays through it all");
     assert_eq!(log_in(addresses[0]).unwrap().1, 1);
     assert_eq!(log_in(file.listen).unwrap().1, 2);
@@ -325,6 +328,21 @@ fn single_instances_are_reached_at_addresses_of_their_own() {
     gateway.put(&files, &file);
     assert!(addresses.iter().all(|address| TcpStream::connect(*address).is_err()), "withdrawn");
     assert!(log_in(file.listen).is_ok());
+}
+
+#[test]
+fn the_limit_of_connections_is_one_for_all_addresses_of_a_cluster() {
+    let (files, gateway, mut file) = bench();
+    let own = fresh_address(5432);
+    (file.generation, file.most_connections) = (2, 2);
+    file.instances = vec![InstanceEndpoint { listen: own, leg: file.primary.clone() }];
+    gateway.put(&files, &file);
+    let (first, _) = log_in(file.listen).unwrap();
+    let (second, _) = log_in(own).unwrap();
+    assert!(!reaches(own, 1) && !reaches(file.listen, 1), "full");
+    drop(first);
+    wait_for("there is room", || reaches(own, 1).then_some(()));
+    drop(second);
 }
 
 #[test]

@@ -57,6 +57,9 @@ steps! {
 /// Making a template takes seconds; a busy disk may need minutes.
 const VOLUME_LIMIT: Duration = Duration::from_secs(300);
 
+/// How long the engine of a cluster that is being made may not answer.
+const SLOW_LIMIT: Duration = Duration::from_secs(120);
+
 /// Addresses that are tried before the port itself is taken to be in use.
 const MOST_ADDRESSES: usize = 8;
 
@@ -83,6 +86,9 @@ impl Operation for Provision {
     }
     fn on_give_up(&self, at: Step) -> Option<Step> {
         (at != Step::Remove).then_some(Step::Remove)
+    }
+    fn patience(&self, step: Step) -> Option<Duration> {
+        matches!(step, Step::Copy | Step::Follow | Step::Synchronise).then_some(SLOW_LIMIT)
     }
 
     async fn run(&self, step: Step, request: &Request, state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
@@ -327,7 +333,7 @@ async fn copy(state: &mut State, context: &mut Context<World>) -> Result<Next<St
     if !world.engine(engine)?.new_standby_is_complete() {
         state.standby.needs_copy = true;
     }
-    Ok(match standby::prepare(&mut state.standby, context).await? {
+    Ok(match standby::prepare(&mut state.standby, context).await.map_err(looks_again)? {
         Progress::Waits(doing) => Next::Wait(Step::Copy, Duration::from_millis(50), doing.into()),
         _ => Next::Go(Step::Follow),
     })
@@ -335,7 +341,7 @@ async fn copy(state: &mut State, context: &mut Context<World>) -> Result<Next<St
 
 /// Makes true: the standby's engine answers. Way back: `Remove`.
 async fn follow(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-    Ok(match standby::start(&mut state.standby, context).await? {
+    Ok(match standby::start(&mut state.standby, context).await.map_err(looks_again)? {
         Progress::Done => Next::Go(Step::Synchronise),
         Progress::Waits(doing) => Next::Wait(Step::Follow, Duration::from_millis(100), doing.into()),
         Progress::DoesNotFit => anew(state),
@@ -344,11 +350,21 @@ async fn follow(state: &mut State, context: &mut Context<World>) -> Result<Next<
 
 /// Makes true: the standby is in sync, and recorded as such. Way back: `Remove`.
 async fn synchronise(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
-    Ok(match standby::synchronise(&mut state.standby, context).await? {
+    Ok(match standby::synchronise(&mut state.standby, context).await.map_err(looks_again)? {
         Progress::Done => Next::Go(Step::Publish),
         Progress::Waits(doing) => Next::Wait(Step::Synchronise, Duration::from_millis(50), doing.into()),
         Progress::DoesNotFit => anew(state),
     })
+}
+
+/// A primary that does not answer is slow: nobody uses it yet, and nobody else looks after it while it is being made.
+fn looks_again(error: StepError) -> StepError {
+    match error {
+        StepError::GiveUp(problem) if problem.code == ProblemCode::EngineUnreachable => {
+            StepError::retry(std::io::Error::from(std::io::ErrorKind::TimedOut), problem.message)
+        }
+        error => error,
+    }
 }
 
 fn anew(state: &mut State) -> Next<Step> {

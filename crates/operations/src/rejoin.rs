@@ -58,10 +58,12 @@ impl Operation for Rejoin {
         state: &mut standby::State,
         context: &mut Context<World>,
     ) -> Result<Next<Step>, StepError> {
+        if matches!(step, Step::Prepare | Step::Start | Step::Synchronise) {
+            standby::heed_strictness(state, context).await?;
+        }
         match step {
             Step::Forget => forget(request, context).await,
             Step::Release => release(state, context).await,
-            _ if is_strict(context).await? != state.strict => Ok(Next::Go(Step::Release)),
             Step::Prepare => {
                 if request.hangs && !state.fenced && state.started_at.is_none() {
                     end(context).await?;
@@ -100,11 +102,6 @@ async fn forget(request: &Request, context: &mut Context<World>) -> Result<Next<
         context.write(write);
     }
     Ok(Next::Go(Step::Release))
-}
-
-/// Whether commits are to wait for the standby all the while; a user may change it at any moment.
-async fn is_strict(context: &Context<World>) -> Result<bool, StepError> {
-    Ok(context.world().load(context.cluster_id()).await?.cluster.spec.strict)
 }
 
 /// Makes true: no commit waits for the standby, or in a strict cluster every one does. Repeating finds it so.

@@ -98,6 +98,9 @@ impl Operation for RollingRestart {
             let course = Course { takeover: &takeover, reason: REASON, struck_at: state.drained_at, returned_at: &mut state.returned_at };
             return phase.run(course, context).await;
         }
+        if matches!(step, Step::Prepare | Step::Start | Step::Synchronise) {
+            standby::heed_strictness(&mut state.standby, context).await?;
+        }
         Ok(match step {
             Step::Forget => forget(context).await?,
             Step::Release => release(&mut state.standby, context).await?,

@@ -242,10 +242,8 @@ pub async fn ensure_endpoint(
         let address = *endpoint.instances.get(&instance.id)?;
         let leads = match lead {
             Lead::ToInstance | Lead::ToInstanceAsLongAsItMust => true,
-            // Whoever wrote before is not to be reached until there is certainty who does now; in a strict cluster neither is the next
-            // one until its commits wait.
-            Lead::NowhereYet => loaded.instance.as_ref() == Some(instance) && !cluster.spec.strict,
-            Lead::Nowhere => false,
+            // Nobody is to be reached until there is certainty who writes: what is written to a promotion that is taken back is lost.
+            Lead::NowhereYet | Lead::Nowhere => false,
         };
         Some(InstanceEndpointWish { listen: SocketAddrV4::new(address, endpoint.port), instance: leads.then(|| instance.id.clone()) })
     });

@@ -72,7 +72,7 @@ fn lost(what: &str) -> StepError {
 /// asks how far the work is, or begins it anew.
 pub(crate) async fn prepare(state: &mut State, context: &mut Context<World>) -> Result<Progress, StepError> {
     if state.needs_copy && !state.copied && !lets_be_copied(state, context).await? {
-        return Ok(Progress::Waits("The primary cannot be copied while its commits wait: let the cluster not be strict meanwhile."));
+        return Ok(Progress::Waits("The primary cannot be copied while its commits wait."));
     }
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
@@ -116,21 +116,31 @@ async fn lets_be_copied(state: &mut State, context: &mut Context<World>) -> Resu
     if !state.strict || world.engine(loaded.cluster.engine)?.copies_while_commits_wait() {
         return Ok(true);
     }
-    if !loaded.cluster.spec.strict {
-        settle_commits(world, &loaded).await?;
-        state.strict = false;
-        return Ok(true);
-    }
     let reason = format!(
         "{} has to be copied anew, which {} cannot do while commits wait. Let them go on meanwhile: `moorage cluster change {} --strict off`.",
         loaded.standby()?.name,
         loaded.cluster.engine.display(),
         loaded.cluster.name
     );
-    if let Some(write) = replication::nobody_else(&loaded, &reason) {
-        context.write(write);
+    match replication::nobody_else(&loaded, &reason) {
+        Some(write) => {
+            context.write(write);
+            Ok(false)
+        }
+        // It is written where people look. The cluster is not held meanwhile: its primary may need help.
+        None => Err(StepError::GiveUp(Problem::new(ProblemCode::NoStandbyInSync, reason))),
     }
-    Ok(false)
+}
+
+/// Acts on a cluster's having become strict, or not being so any more: a user may change it at any moment.
+pub(crate) async fn heed_strictness(state: &mut State, context: &Context<World>) -> Result<(), StepError> {
+    let world = context.world();
+    let loaded = world.load(context.cluster_id()).await?;
+    if loaded.cluster.spec.strict != state.strict {
+        settle_commits(world, &loaded).await?;
+        state.strict = loaded.cluster.spec.strict;
+    }
+    Ok(())
 }
 
 /// Before the work begins, and not again: where processes are found by where they work, it would end that work itself.

@@ -262,7 +262,8 @@ async fn publish(struck_at: Option<Timestamp>, context: &mut Context<World>) -> 
     manifest::keep_in_step(world, context.cluster_id()).await?;
     context.write(Write::Observed(id, observed));
     let gap = struck_at.map(|at| format!(", after a gap of {:.2} s", context.now().since(at).as_secs_f64())).unwrap_or_default();
-    context.note(format!("users reach {} now{gap}; nothing that was acknowledged is lost", instance.name));
+    let then = if loaded.cluster.spec.strict { "; commits wait until its standby is in sync, for the cluster is strict" } else { "" };
+    context.note(format!("users reach {} now{gap}; nothing that was acknowledged is lost{then}", instance.name));
     Ok(())
 }
 

@@ -258,7 +258,10 @@ impl<C: Case> Fixture for Bench<C> {
         assert_eq!(row.addresses().collect::<BTreeSet<_>>().len(), 1 + count - alone, "each has its own: {row:?}");
         for one in instances.iter().filter(|_| C::TWO) {
             let leads = (C::AFTER == Some(ServiceState::Running)).then(|| one.id.clone());
-            let wish = InstanceEndpointWish { listen: SocketAddrV4::new(row.address_of(&one.id), row.port), instance: leads };
+            let wish = InstanceEndpointWish {
+                listen: SocketAddrV4::new(row.address_of(&one.id, false).expect("it has one"), row.port),
+                instance: leads,
+            };
             assert!(endpoint.instances.contains(&wish), "{wish:?}: {endpoint:?}");
         }
         assert_eq!(row.public, C::offered().map(|offered| SocketAddrV4::new(offered.address, *offered.ports.start())));

@@ -29,6 +29,8 @@ const WITHOUT_CLUSTERS: Duration = Duration::from_secs(3);
 const PROBE_LIMIT: Duration = Duration::from_millis(800);
 /// A longer gap between two looks means that this process was away: silence is counted afresh.
 const OWN_PAUSE: Duration = Duration::from_secs(2);
+/// The longest wait between attempts to put right who waits for whom.
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 /// Waits between attempts that failed: doubled from the first to the second.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
@@ -42,6 +44,8 @@ struct Memory {
     lacks: HashMap<ClusterId, (Position, u64, Instant)>,
     /// To bring a standby back.
     attempts: Attempts,
+    /// To put right who waits for whom.
+    settlements: Attempts,
     /// To start a primary again.
     restarts: Attempts,
     /// What each primary had written when it was last asked, and in which term: what another one wrote may be nowhere.
@@ -59,6 +63,7 @@ impl Default for Memory {
             unacknowledged_since: HashMap::new(),
             lacks: HashMap::new(),
             attempts,
+            settlements: Attempts::resting(PERIOD, SETTLES_WITHIN),
             restarts: Attempts::resting(WAITS.0, WAITS.1),
             positions: HashMap::new(),
             said: HashMap::new(),
@@ -156,6 +161,10 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         watch.board.note_lag(id, lag);
         stuck = lacks_for;
     }
+    let (may_rejoin, may_settle) = {
+        let memory = lock(memory);
+        (memory.attempts.may_try(id), memory.settlements.may_try(id))
+    };
     let seen = Seen {
         primary: first,
         standby: second,
@@ -166,13 +175,14 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         strict: loaded.cluster.spec.strict,
         unacknowledged: unacknowledged.filter(|_| both_answer),
         stuck,
-        may_rejoin: lock(memory).attempts.may_try(id),
+        may_rejoin,
+        may_settle,
     };
     let verdict = decide(&seen);
     // Whoever holds it looks for itself; only its steps change who is waited for, so that nothing comes between their looks and records.
     let holder = loaded.cluster.operation.as_ref();
     if let Some(holder) = holder
-        && !makes_room(watch, &loaded, holder, &verdict).await?
+        && !makes_room(watch, &loaded, holder, &verdict, seen.commits_wait()).await?
     {
         return Ok(());
     }
@@ -181,6 +191,7 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         Verdict::Nothing => {
             let mut memory = lock(memory);
             memory.attempts.forget(id);
+            memory.settlements.forget(id);
             memory.restarts.forget(id);
         }
         Verdict::Wait(_) => {}
@@ -200,7 +211,11 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
             watch.submit_instead::<recover::Recover>(&loaded.cluster, &request, holder).await?;
         }
         Verdict::Rejoin(reason) => {
-            lock(memory).attempts.try_now(id);
+            if seen.promotable || seen.may_rejoin {
+                lock(memory).attempts.try_now(id);
+            } else {
+                lock(memory).settlements.try_now(id);
+            }
             let hangs = matches!(seen.standby, Sight::Silent(_));
             watch.submit_instead::<rejoin::Rejoin>(&loaded.cluster, &rejoin::Request { reason, hangs }, holder).await?;
         }
@@ -218,8 +233,13 @@ async fn struck_at(watch: &Watch, primary: &Instance, seen: &Sight) -> Option<Ti
 }
 
 /// Whether the operation that holds a cluster can be ended for what has to be done. A switchover is asked to call itself off.
-async fn makes_room(watch: &Watch, loaded: &Loaded, holder: &OperationId, verdict: &Verdict) -> Result<bool, StoreError> {
-    let commits_wait = loaded.replication.as_ref().is_some_and(|replication| replication.promotable.is_some());
+async fn makes_room(
+    watch: &Watch,
+    loaded: &Loaded,
+    holder: &OperationId,
+    verdict: &Verdict,
+    commits_wait: bool,
+) -> Result<bool, StoreError> {
     let why = match verdict {
         Verdict::Nothing | Verdict::Wait(_) => return Ok(false),
         // Nobody waits for a standby that is on its way back.

@@ -244,7 +244,8 @@ fn groups(view: &ClusterView) -> Vec<Group<'_>> {
         let instances = group.instances.iter().map(|wish| {
             let made = view.instances.get(ordinal);
             ordinal += 1;
-            let address = view.endpoint.as_ref().zip(made).map(|(endpoint, (instance, _))| endpoint.address_of(&instance.id));
+            let alone = !spec.is_highly_available();
+            let address = view.endpoint.as_ref().zip(made).and_then(|(endpoint, (instance, _))| endpoint.address_of(&instance.id, alone));
             let address = address.or(wish.service_address);
             Instance {
                 name: made.map_or_else(|| format!("{prefix}-{ordinal}"), |(instance, _)| instance.name.clone()),

@@ -45,6 +45,8 @@ pub struct Seen<'a> {
     pub stuck: Option<Duration>,
     /// Nothing is in the way of bringing the standby back: it was not tried a moment ago.
     pub may_rejoin: bool,
+    /// Nor of putting right who waits for whom.
+    pub may_settle: bool,
 }
 
 /// What to do, and why.
@@ -107,9 +109,16 @@ fn mute(seen: &Seen<'_>) -> bool {
     seen.promotable && (longer(seen.unacknowledged, STANDBY_SILENT_FOR) || longer(seen.stuck, STANDBY_STUCK_FOR))
 }
 
+impl Seen<'_> {
+    /// Whether commits wait for the standby, or are to: then somebody is waiting for it to be looked after.
+    pub fn commits_wait(&self) -> bool {
+        self.promotable || self.strict || self.waited_for == Some(true)
+    }
+}
+
 /// What is wrong with who waits for whom while no standby is in sync.
 fn unsettled(seen: &Seen<'_>) -> Option<String> {
-    match (seen.promotable, seen.waited_for, seen.strict) {
+    match (seen.promotable, seen.waited_for.filter(|_| seen.may_settle), seen.strict) {
         (false, Some(false), true) => Some("The cluster is strict, and commits do not wait for the standby.".to_owned()),
         (false, Some(true), false) => Some("Commits wait for a standby that is not in sync.".to_owned()),
         _ => None,
@@ -159,6 +168,7 @@ mod tests {
             unacknowledged: None,
             stuck: None,
             may_rejoin: true,
+            may_settle: true,
         }
     }
     fn killed() -> Sight {
@@ -215,6 +225,8 @@ mod tests {
                 assert!(!matches!(decide(&settled), Verdict::Rejoin(_)), "{settled:?}");
                 let unsettled = Seen { waited_for: Some(!waits), ..settled.clone() };
                 assert!(matches!(decide(&unsettled), Verdict::Rejoin(_)), "{unsettled:?}");
+                let tried = Seen { may_settle: false, ..unsettled };
+                assert!(!matches!(decide(&tried), Verdict::Rejoin(_)), "{tried:?}");
                 let unknown = Seen { waited_for: None, ..settled };
                 assert!(!matches!(decide(&unknown), Verdict::Rejoin(_)), "{unknown:?}");
             }

@@ -114,12 +114,14 @@ struct Instance {
 }
 
 fn instance(row: &moorage_domain::instance::Instance, state: ServiceState, view: &ClusterView) -> Instance {
+    let alone = !view.cluster.spec.is_highly_available();
+    let address = view.endpoint.as_ref().and_then(|endpoint| endpoint.address_of(&row.id, alone));
     Instance {
         id: row.id.to_string(),
         name: row.name.clone(),
         role: row.role.clone(),
         state: state.as_str(),
-        address: view.endpoint.as_ref().map(|endpoint| endpoint.address_of(&row.id).to_string()),
+        address: address.map(|address| address.to_string()),
         restarts: row.observed.restarts,
         last_restart_reason: row.observed.last_restart_reason.clone(),
     }
