@@ -79,8 +79,13 @@ pub async fn promote(session: &Session, waits_for: Option<&InstanceId>) -> Resul
     }
 }
 
-/// Writes whose acknowledgement is required, and waits until this session has read it.
+/// Writes whose acknowledgement is required, and waits until this session has read it. Where it is so already nothing is written: that
+/// takes several flushes, and a promotion waits for them.
 async fn require(session: &Session, names: &str) -> Result<(), EngineError> {
+    let written = "SELECT setting FROM pg_file_settings WHERE name = 'synchronous_standby_names' ORDER BY seqno DESC LIMIT 1";
+    if required(session).await? == names && session.one(written).await?.unwrap_or_default() == names {
+        return Ok(());
+    }
     session.rows(&format!("ALTER SYSTEM SET synchronous_standby_names = {}", literal(names))).await?;
     session.rows("SELECT pg_reload_conf()").await?;
     let until = Instant::now() + PROOF_LIMIT;
@@ -195,10 +200,11 @@ pub async fn progress(session: &Session) -> Result<String, EngineError> {
     Ok(session.one(far).await?.unwrap_or_default())
 }
 
-/// A standby follows by its settings alone; this one is no primary.
+/// A standby follows by its settings alone; this one is no primary. Whom it waited for when it was one is forgotten, so that promoting
+/// it need not do that.
 pub async fn follow(session: &Session) -> Result<(), EngineError> {
     if session.one("SELECT pg_is_in_recovery()").await?.as_deref() == Some("t") {
-        return Ok(());
+        return require(session, "").await;
     }
     Err(EngineError::refused("It is writable: it has to be started again to follow.", "it is not in recovery"))
 }
