@@ -182,7 +182,7 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
     // Whoever holds it looks for itself; only its steps change who is waited for, so that nothing comes between their looks and records.
     let holder = loaded.cluster.operation.as_ref();
     if let Some(holder) = holder
-        && !makes_room(watch, &loaded, holder, &verdict, seen.commits_wait()).await?
+        && !makes_room(watch, &loaded, holder, &verdict, &seen).await?
     {
         return Ok(());
     }
@@ -233,23 +233,21 @@ async fn struck_at(watch: &Watch, primary: &Instance, seen: &Sight) -> Option<Ti
 }
 
 /// Whether the operation that holds a cluster can be ended for what has to be done. A switchover is asked to call itself off.
-async fn makes_room(
-    watch: &Watch,
-    loaded: &Loaded,
-    holder: &OperationId,
-    verdict: &Verdict,
-    commits_wait: bool,
-) -> Result<bool, StoreError> {
+async fn makes_room(watch: &Watch, loaded: &Loaded, holder: &OperationId, verdict: &Verdict, seen: &Seen<'_>) -> Result<bool, StoreError> {
     let why = match verdict {
         Verdict::Nothing | Verdict::Wait(_) => return Ok(false),
         // Nobody waits for a standby that is on its way back.
-        Verdict::Rejoin(_) if !commits_wait => return Ok(false),
+        Verdict::Rejoin(_) if !seen.commits_wait() => return Ok(false),
         Verdict::FailOver(why) | Verdict::Restart(why) | Verdict::Rejoin(why) => why,
     };
     let mut look = watch.world.store.look().await?;
     let Some(row) = look.operation_row(holder).await? else { return Ok(false) };
     drop(look);
     let planned = calls_itself_off(&row.kind, &row.step);
+    // It brings its standby back itself, or has just done so.
+    if planned.is_some() && matches!(verdict, Verdict::Rejoin(_)) && !seen.promotable {
+        return Ok(false);
+    }
     if planned == Some(true) && row.outcome.is_none() && row.cancel_requested_at.is_none() {
         let mut uow = watch.world.store.begin().await?;
         uow.request_cancel(holder, &format!("It is called off by itself. {why}"), now()).await?;
