@@ -85,11 +85,11 @@ impl Engine for MariaDb {
     fn layout(&self, spec: &InstanceSpec, place: &Place) -> ProcessLayout {
         layout::layout(spec, place)
     }
-    /// Its binary log begins with the first account.
+    /// BACKUP STAGE BLOCK_COMMIT waits for them.
     fn copies_while_commits_wait(&self) -> bool {
-        // BACKUP STAGE BLOCK_COMMIT waits for them.
         false
     }
+    /// Its binary log begins with the first account.
     fn new_standby_is_complete(&self) -> bool {
         true
     }

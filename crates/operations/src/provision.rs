@@ -253,7 +253,6 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     let at = loaded.endpoint()?;
-    let instances: Vec<_> = loaded.instances().cloned().collect();
     let tls = serving::issue_certificate(world, &loaded)?;
     match serving::ensure_endpoint(world, &loaded, &loaded.cluster.spec.allow_list, Lead::Nowhere, Some(tls)).await? {
         EndpointState::Serving => Ok(Next::Go(Step::Database)),
@@ -262,10 +261,7 @@ async fn endpoint(state: &mut State, context: &mut Context<World>) -> Result<Nex
         }
         EndpointState::ServingPartly { in_use: true, reason, .. } if state.unusable_public_ports.len() < MOST_ADDRESSES => {
             state.unusable_public_ports.extend(at.public.map(|public| public.port()));
-            let write = addresses(world, &loaded.cluster, &instances, Some(at), state).await?;
-            context.write(write);
-            context.note(format!("cannot listen at {reason}; taking the next port"));
-            Ok(Next::Go(Step::Endpoint))
+            choose_again(&loaded, state, context, format!("cannot listen at {reason}; taking the next port")).await
         }
         // The gateway goes on trying; the cluster is reached at its other addresses.
         EndpointState::ServingPartly { reason, .. } => {
@@ -283,8 +279,7 @@ async fn another_address(
     state: &mut State,
     context: &mut Context<World>,
 ) -> Result<Next<Step>, StepError> {
-    let before = loaded.endpoint()?;
-    let port = before.port;
+    let port = loaded.endpoint()?.port;
     state.unusable.push(unusable);
     if state.unusable.len() >= MOST_ADDRESSES {
         return Err(StepError::GiveUp(
@@ -293,10 +288,15 @@ async fn another_address(
                 .hint("End that program, or choose another port."),
         ));
     }
+    choose_again(loaded, state, context, format!("another program listens on {unusable}:{port}; taking the next address")).await
+}
+
+/// Replaces what turned out to be unusable, and has the gateway try again.
+async fn choose_again(loaded: &Loaded, state: &State, context: &mut Context<World>, why: String) -> Result<Next<Step>, StepError> {
     let instances: Vec<_> = loaded.instances().cloned().collect();
-    let write = addresses(context.world(), &loaded.cluster, &instances, Some(before), state).await?;
+    let write = addresses(context.world(), &loaded.cluster, &instances, Some(loaded.endpoint()?), state).await?;
     context.write(write);
-    context.note(format!("another program listens on {unusable}:{port}; taking the next address"));
+    context.note(why);
     Ok(Next::Go(Step::Endpoint))
 }
 

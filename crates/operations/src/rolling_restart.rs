@@ -179,7 +179,8 @@ async fn stop(context: &Context<World>) -> Result<Next<Step>, StepError> {
     })
 }
 
-/// Makes true: the standby has little left to apply, it is known who takes over, and new connections wait at the gateway. Repeating changes nothing. Way back: calling it off.
+/// Makes true: the standby has little left to apply, it is known who takes over, and new connections wait at the gateway. Repeating
+/// changes nothing. Way back: calling it off.
 async fn hold(state: &mut State, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;

@@ -238,13 +238,10 @@ pub async fn ensure_endpoint(
     let own = subnet.map(|subnet| subnet.own_network());
     let allow = allow_list::effective(&allow_list::parse(allowed).map_err(StepError::GiveUp)?, own.as_slice());
     let offered = world.public_addresses.as_ref();
+    // Nobody is to be reached until there is certainty who writes: what is written to a promotion that is taken back is lost.
+    let leads = matches!(lead, Lead::ToInstance | Lead::ToInstanceAsLongAsItMust);
     let instances = loaded.instances().filter_map(|instance| {
         let address = *endpoint.instances.get(&instance.id)?;
-        let leads = match lead {
-            Lead::ToInstance | Lead::ToInstanceAsLongAsItMust => true,
-            // Nobody is to be reached until there is certainty who writes: what is written to a promotion that is taken back is lost.
-            Lead::NowhereYet | Lead::Nowhere => false,
-        };
         Some(InstanceEndpointWish { listen: SocketAddrV4::new(address, endpoint.port), instance: leads.then(|| instance.id.clone()) })
     });
     let wish = EndpointWish {
@@ -257,10 +254,7 @@ pub async fn ensure_endpoint(
         tls,
         most_connections: world.most_connections,
         term: cluster.term,
-        primary: match lead {
-            Lead::ToInstance | Lead::ToInstanceAsLongAsItMust => Some(loaded.instance()?.id.clone()),
-            Lead::Nowhere | Lead::NowhereYet => None,
-        },
+        primary: if leads { Some(loaded.instance()?.id.clone()) } else { None },
         hold: matches!(lead, Lead::ToInstanceAsLongAsItMust | Lead::NowhereYet),
         instances: instances.collect(),
     };

@@ -6,7 +6,7 @@ use crate::{Watch, now};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use moorage_domain::cluster::Wish;
-use moorage_domain::decide::failover::{Seen, Sight, Verdict, decide};
+use moorage_domain::decide::failover::{STANDBY_SILENT_FOR, Seen, Sight, Verdict, decide};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::instance::{Instance, ProcessState};
 use moorage_domain::{ClusterId, InstanceId, OperationId, Timestamp};
@@ -216,7 +216,8 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
             } else {
                 lock(memory).settlements.try_now(id);
             }
-            let hangs = matches!(seen.standby, Sight::Silent(_));
+            // One that is only late is not ended for it.
+            let hangs = matches!(seen.standby, Sight::Silent(silence) if silence >= STANDBY_SILENT_FOR);
             watch.submit_instead::<rejoin::Rejoin>(&loaded.cluster, &rejoin::Request { reason, hangs }, holder).await?;
         }
     }

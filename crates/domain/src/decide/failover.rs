@@ -146,7 +146,7 @@ fn standby(seen: &Seen<'_>) -> Verdict {
         Sight::Answers => return Verdict::Nothing,
     };
     // Commits wait for it: that it is recorded as lost bears no delay, bringing it back does.
-    if seen.promotable || mute(seen) || seen.may_rejoin {
+    if seen.promotable || seen.may_rejoin {
         return Verdict::Rejoin(why);
     }
     unsettled(seen).map_or(Verdict::Wait(why), Verdict::Rejoin)

@@ -125,14 +125,12 @@ fn each_instance_has_an_address_of_its_own(engine: &str) {
     assert_eq!(installation.running(accepted["cluster"]["id"].as_str().expect("an id")).address, wished[1]);
 }
 
-/// The codes of the answers to these requests, sent at once.
+/// The answers to these requests, sent at once.
 fn at_once(installation: &Installation, cluster: &Cluster, requests: [(&str, &str); 2]) -> Vec<(u16, Value)> {
     std::thread::scope(|scope| {
-        let send = |(method, verb): (&'static str, String)| {
-            scope.spawn(move || installation.native(method, &format!("/moorage/v1/clusters/{}{verb}", cluster.id), None))
-        };
-        let sent: Vec<_> =
-            requests.into_iter().map(|(method, verb)| send((if method == "POST" { "POST" } else { "DELETE" }, verb.to_owned()))).collect();
+        let send =
+            |(method, verb)| scope.spawn(move || installation.native(method, &format!("/moorage/v1/clusters/{}{verb}", cluster.id), None));
+        let sent = requests.map(send);
         sent.into_iter().map(|one| one.join().expect("an answer")).collect()
     })
 }
