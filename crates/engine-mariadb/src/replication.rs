@@ -14,7 +14,7 @@ use mysql_async::prelude::FromValue;
 use std::time::Duration;
 
 /// How long one call waits for what was received to be applied.
-const APPLY_SECONDS: u32 = 20;
+const APPLY_LIMIT: Duration = Duration::from_secs(20);
 
 fn not_yet(words: impl Into<String>) -> EngineError {
     EngineError { problem: Problem::new(ProblemCode::EngineUnreachable, words), passing: true, cause: None }
@@ -49,6 +49,20 @@ async fn applied(session: &mut Session) -> Result<String, EngineError> {
     Ok(row.and_then(|row| column(&row, "position")).unwrap_or_default())
 }
 
+/// Ends the sessions of everybody but us: a lock that one of them has would keep it from applying.
+async fn cut_off_users(session: &mut Session) -> Result<(), EngineError> {
+    let others = format!(
+        "SELECT id FROM information_schema.PROCESSLIST WHERE user NOT IN ('system user', 'event_scheduler', {}, {})",
+        literal(session.administrator()),
+        literal(REPLICATION)
+    );
+    for id in session.all::<u64>(&others).await? {
+        // It may have ended by itself.
+        let _ = session.run(format!("KILL CONNECTION {id}")).await;
+    }
+    Ok(())
+}
+
 /// Makes it writable. What it has received is applied first: it was acknowledged. Its commits wait for a standby from the first one on,
 /// or for nobody.
 pub async fn promote(session: &mut Session, waits: bool) -> Result<(), EngineError> {
@@ -57,15 +71,14 @@ pub async fn promote(session: &mut Session, waits: bool) -> Result<(), EngineErr
     }
     if let Some(row) = session.first("SHOW SLAVE STATUS").await? {
         session.run("STOP SLAVE IO_THREAD").await?;
+        cut_off_users(session).await?;
         let received: String = column(&row, "Gtid_IO_Pos").unwrap_or_default();
         let received = match session.first("SHOW SLAVE STATUS").await? {
             Some(row) => column(&row, "Gtid_IO_Pos").unwrap_or(received),
             None => received,
         };
-        if !received.is_empty() && column::<String>(&row, "Slave_SQL_Running").as_deref() == Some("Yes") {
-            let wait = format!("SELECT MASTER_GTID_WAIT({}, {APPLY_SECONDS}) AS waited", literal(&received));
-            let waited = session.first(&wait).await?.and_then(|row| column::<i64>(&row, "waited"));
-            if waited != Some(0) {
+        if column::<String>(&row, "Slave_SQL_Running").as_deref() == Some("Yes") {
+            if !wait_until_applied(session, &received, APPLY_LIMIT).await? {
                 return Err(not_yet("The standby still applies what it has received."));
             }
         } else if sequence(&received) > sequence(&applied(session).await?) {
@@ -102,15 +115,54 @@ async fn status(session: &mut Session, name: &str) -> Result<Option<String>, Eng
 pub async fn acknowledgement(session: &mut Session) -> Result<Acknowledgement, EngineError> {
     let row = session.first("SELECT @@GLOBAL.rpl_semi_sync_master_enabled AS enabled").await?;
     let required = row.and_then(|row| column::<bool>(&row, "enabled")) == Some(true);
-    let on = status(session, "Rpl_semi_sync_master_status").await?.as_deref() == Some("ON");
-    let connected = status(session, "Rpl_semi_sync_master_clients").await?.and_then(|count| count.parse::<u32>().ok());
-    Ok(Acknowledgement { required, given: required && on && connected.is_some_and(|count| count > 0) })
+    let says = session.all::<(String, String)>("SHOW GLOBAL STATUS LIKE 'Rpl\\_semi\\_sync\\_master\\_%'").await?;
+    let said = |name: &str| says.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let some = |name: &str| said(name).and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 0);
+    let given = required && said("Rpl_semi_sync_master_status") == Some("ON") && some("Rpl_semi_sync_master_clients");
+    Ok(Acknowledgement { required, given, awaited: some("Rpl_semi_sync_master_wait_sessions") })
+}
+
+/// Ends the wait of commits whose acknowledgement was lost: a standby that connects again behind them never acknowledges them, and what
+/// is in the log already keeps others from being written, which it would acknowledge. Its client is told that it was committed. Who waits
+/// is asked before what is written: nobody who is ended waits for more than the standby has.
+pub async fn end_lost_waits(session: &mut Session, has: &Position) -> Result<usize, EngineError> {
+    let waiting = "SELECT query_id FROM information_schema.PROCESSLIST WHERE state = 'Waiting for semi-sync ACK from slave'";
+    let waiting = session.all::<u64>(waiting).await?;
+    if position(session).await? != *has {
+        return Ok(0);
+    }
+    for query in &waiting {
+        // This statement and no later one of its connection. It may have ended by itself.
+        let _ = session.run(format!("KILL QUERY ID {query}")).await;
+    }
+    Ok(waiting.len())
 }
 
 /// For how long what was applied has been behind what was received, in whole seconds.
 pub async fn lag(session: &mut Session) -> Result<Option<Duration>, EngineError> {
     let row = session.first("SHOW SLAVE STATUS").await?;
     Ok(row.and_then(|row| column::<u64>(&row, "Seconds_Behind_Master")).map(Duration::from_secs))
+}
+
+/// What may be there besides of a large transaction that is still being received.
+const FEW_BYTES: u64 = 64 << 10;
+
+/// Whether it applies within that time what it has received by now.
+pub async fn applies_within(session: &mut Session, limit: Duration) -> Result<bool, EngineError> {
+    let Some(row) = session.first("SHOW SLAVE STATUS").await? else { return Ok(true) };
+    let text = |name: &str| column::<String>(&row, name).unwrap_or_default();
+    let number = |name: &str| column::<u64>(&row, name).unwrap_or_default();
+    let few_bytes = text("Master_Log_File") == text("Relay_Master_Log_File")
+        && number("Read_Master_Log_Pos").saturating_sub(number("Exec_Master_Log_Pos")) <= FEW_BYTES;
+    Ok(few_bytes && wait_until_applied(session, &text("Gtid_IO_Pos"), limit).await?)
+}
+
+async fn wait_until_applied(session: &mut Session, received: &str, limit: Duration) -> Result<bool, EngineError> {
+    if received.is_empty() {
+        return Ok(true);
+    }
+    let wait = format!("SELECT MASTER_GTID_WAIT({}, {:.3}) AS waited", literal(received), limit.as_secs_f64());
+    Ok(session.first(&wait).await?.and_then(|row| column::<i64>(&row, "waited")) == Some(0))
 }
 
 /// What is in the binary log by now.

@@ -15,7 +15,7 @@ use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{InstanceId, Problem, ProblemCode};
 use moorage_engine::{Acknowledgement, EngineError, EngineFacts, EngineSession, Position};
-use mysql_async::prelude::Queryable;
+use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Error, OptsBuilder};
 use std::future::Future;
 use std::path::Path;
@@ -89,6 +89,16 @@ impl Session {
     pub(crate) async fn run(&mut self, statement: impl AsRef<str>) -> Result<(), EngineError> {
         within(STATEMENT_LIMIT, self.connection.query_drop(statement.as_ref())).await
     }
+    /// Whose connection it is.
+    pub(crate) fn administrator(&self) -> &str {
+        &self.administrator
+    }
+
+    /// All rows of an answer.
+    pub(crate) async fn all<T: FromRow + Send + 'static>(&mut self, question: &str) -> Result<Vec<T>, EngineError> {
+        within(STATEMENT_LIMIT, self.connection.query(question)).await
+    }
+
     /// The first row of an answer.
     pub(crate) async fn first(&mut self, question: &str) -> Result<Option<mysql_async::Row>, EngineError> {
         within(STATEMENT_LIMIT, self.connection.query_first(question)).await
@@ -204,8 +214,14 @@ impl EngineSession for Session {
     async fn acknowledgement(&mut self, _standby: &InstanceId) -> Result<Acknowledgement, EngineError> {
         replication::acknowledgement(self).await
     }
+    async fn end_lost_waits(&mut self, position: &Position) -> Result<usize, EngineError> {
+        replication::end_lost_waits(self, position).await
+    }
     async fn lag(&mut self) -> Result<Option<Duration>, EngineError> {
         replication::lag(self).await
+    }
+    async fn applies_within(&mut self, limit: Duration) -> Result<bool, EngineError> {
+        replication::applies_within(self, limit).await
     }
     async fn position(&mut self) -> Result<Position, EngineError> {
         replication::position(self).await

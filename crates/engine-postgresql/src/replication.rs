@@ -6,7 +6,7 @@
 
 use crate::quote::{identifier, literal};
 use crate::session::Session;
-use crate::settings::REPLICATION;
+use crate::settings::{ADMINISTRATOR, REPLICATION};
 use moorage_domain::secret::Verifier;
 use moorage_domain::{InstanceId, Problem, ProblemCode};
 use moorage_engine::{Acknowledgement, EngineError, Position};
@@ -62,6 +62,13 @@ pub async fn promote(session: &Session, waits_for: Option<&InstanceId>) -> Resul
         Some(standby) => require(session, &names(&[standby.as_str(), NOBODY])).await?,
         None => require(session, "").await?,
     }
+    // A query that still runs would keep it from applying for as long as `max_standby_streaming_delay`.
+    session
+        .rows(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> {}",
+            literal(ADMINISTRATOR)
+        ))
+        .await?;
     // Waiting for it there means looking ten times a second.
     let asked = session.rows("SELECT pg_promote(false)").await;
     let until = Instant::now() + PROMOTION_LIMIT;
@@ -158,6 +165,20 @@ pub async fn lag(session: &Session) -> Result<Option<Duration>, EngineError> {
     Ok(said.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
+/// Whether it applies within that time what it has received by now.
+pub async fn applies_within(session: &Session, limit: Duration) -> Result<bool, EngineError> {
+    let until = Instant::now() + limit;
+    let Some(received) = session.one("SELECT pg_last_wal_receive_lsn()").await? else { return Ok(true) };
+    let applied = format!("SELECT pg_last_wal_replay_lsn() >= {}::pg_lsn", literal(&received));
+    while session.one(&applied).await?.as_deref() != Some("t") {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(true)
+}
+
 /// A commit of ours takes everything with it that was written before.
 pub async fn ship(session: &Session) -> Result<(), EngineError> {
     session.rows(COMMIT).await.map(|_| ())
@@ -177,7 +198,7 @@ pub async fn acknowledgement(session: &Session, standby: &InstanceId) -> Result<
     );
     let required = required(session).await?;
     let alone = required == names(&[standby.as_str()]);
-    Ok(Acknowledgement { required: !required.is_empty(), given: alone && !session.rows(&given).await?.is_empty() })
+    Ok(Acknowledgement { required: !required.is_empty(), given: alone && !session.rows(&given).await?.is_empty(), awaited: false })
 }
 
 /// What is on the primary's disk by now; a commit is acknowledged only after its place in it. (Where it would write next is no such

@@ -311,6 +311,9 @@ impl EngineSession for Session {
     async fn acknowledgement(&mut self, standby: &InstanceId) -> Result<Acknowledgement, EngineError> {
         replication::acknowledgement(self, standby).await
     }
+    async fn applies_within(&mut self, limit: Duration) -> Result<bool, EngineError> {
+        replication::applies_within(self, limit).await
+    }
     async fn position(&mut self) -> Result<Position, EngineError> {
         replication::position(self).await
     }

@@ -138,7 +138,7 @@ pub trait EngineSession: Send {
 
     /// On a primary: makes sure the account exists by which its peer copies and follows it.
     async fn ensure_replication_account(&mut self, verifier: &Verifier) -> Result<(), EngineError>;
-    /// Makes it writable once everything it has received is applied. From its first commit on its commits wait until this standby has
+    /// Makes it writable once everything it has received is applied; who reads there until then is cut off, for that may be in the way. From its first commit on its commits wait until this standby has
     /// them, where one is given, and else for nobody. One that is writable stays as it is.
     async fn promote(&mut self, waits_for: Option<&InstanceId>) -> Result<(), EngineError>;
     /// On a primary: whether commits wait until this standby has them. When it returns, every commit that begins does; those that have
@@ -156,8 +156,15 @@ pub trait EngineSession: Send {
     async fn release_commits(&mut self) -> Result<(), EngineError>;
     /// On a primary: what it says of its peer.
     async fn acknowledgement(&mut self, standby: &InstanceId) -> Result<Acknowledgement, EngineError>;
+    /// On a primary whose standby has everything up to that position: ends waits for an acknowledgement that was lost with the standby's
+    /// connection. A standby of PostgreSQL says again what it has; MariaDB's acknowledges only what comes in. How many were ended.
+    async fn end_lost_waits(&mut self, _position: &Position) -> Result<usize, EngineError> {
+        Ok(0)
+    }
     /// On a standby: for how long what it has applied has been behind what it has received; none where it does not say.
     async fn lag(&mut self) -> Result<Option<Duration>, EngineError>;
+    /// On a standby: whether it applies what it has received by now within so much time, which is waited for.
+    async fn applies_within(&mut self, limit: Duration) -> Result<bool, EngineError>;
     /// On a primary: what it has written, by now.
     async fn position(&mut self) -> Result<Position, EngineError>;
     /// On a standby: makes sure it follows this peer, and acknowledges what it gets where the peer asks for that.
@@ -179,6 +186,8 @@ pub struct Acknowledgement {
     pub required: bool,
     /// It is connected, and what it says counts as an acknowledgement.
     pub given: bool,
+    /// A commit waits for one at the moment.
+    pub awaited: bool,
 }
 
 /// What a running engine says of itself.

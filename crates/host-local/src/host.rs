@@ -358,23 +358,21 @@ impl Host for LocalHost {
         until_done(async {
             self.raise(cluster, term).await?;
             let directory = self.machine.shim_of(instance);
-            let sequence = {
+            let ended = {
                 let _one = self.lock(instance).await;
                 let here = directory.clone();
                 blocking(move || {
-                    let Some(sequence) = instances::want_ended(&here, Want::Fenced, Some(term))? else { return Ok(None) };
+                    if instances::want_ended(&here, Want::Fenced, Some(term))?.is_none() {
+                        return Ok(false);
+                    }
                     // Without waiting for the shim, which may be dead. Nobody can enter the group any more.
                     let empty = here.group().and_then(|group| group.end(Duration::from_secs(10))).doing("fence an instance")?;
-                    if empty { Ok(Some(sequence)) } else { Err(not_yet_dead()) }
+                    if empty { Ok(true) } else { Err(not_yet_dead()) }
                 })
                 .await?
             };
-            if let Some(sequence) = sequence {
-                // The fence holds already; this only brings the record in order.
-                let recorded = self.carry_out(&directory, Change::Instance(instance.clone()), sequence, Duration::from_secs(1)).await;
-                if !matches!(recorded, Ok(true)) {
-                    tracing::warn!(%instance, "an instance is fenced, but its shim has not recorded it yet");
-                }
+            if ended {
+                self.shims.record_meanwhile(directory, Change::Instance(instance.clone()));
             }
             Ok(())
         })

@@ -61,6 +61,20 @@ impl Shims {
         Ok(())
     }
 
+    /// Has the shim record what holds already, without waiting for it.
+    pub fn record_meanwhile(self: &Arc<Self>, directory: ShimDirectory, change: Change) {
+        let shims = Arc::clone(self);
+        tokio::spawn(async move {
+            let here = directory.clone();
+            if !blocking(move || needs_shim(&here).doing("look for a shim")).await.unwrap_or(true) {
+                return;
+            }
+            if let Err(error) = shims.ensure(&directory, change).await {
+                tracing::warn!(directory = %directory.path().display(), problem = %error.problem, cause = ?error.cause, "a shim does not record an end that is certain");
+            }
+        });
+    }
+
     /// Starts a shim and waits until it is in its place, or gone again because another one is.
     async fn spawn(&self, directory: &ShimDirectory) -> HostResult<()> {
         let own_log = directory.file("shim.log");

@@ -191,11 +191,13 @@ async fn hold(state: &mut State, context: &mut Context<World>) -> Result<Next<St
                 .hint("It is brought back by itself; then restart again."),
         ));
     };
+    if state.behind_since.is_none() {
+        takeover::checkpoint(world, &loaded, loaded.instance()?).await?;
+    }
     if let Some(doing) = switchover::catch_up(&loaded, PATIENCE, &mut state.behind_since, context).await? {
-        return Ok(Next::Wait(Step::Hold, Duration::from_millis(200), doing));
+        return Ok(Next::Wait(Step::Hold, Duration::from_millis(5), doing));
     }
     state.takeover = Some(Takeover { from: replication.primary.clone(), to });
-    takeover::checkpoint(world, &loaded, loaded.instance()?).await?;
     switchover::hold(&mut state.held_at, context).await?;
     Ok(Next::Go(Step::Drain))
 }

@@ -57,9 +57,14 @@ steps! {
 /// The operation. Until the decision is committed it can be called off, and nobody has lost more than a moment.
 pub struct Switchover;
 
-/// How long one run of the draining step looks.
+/// How long one run of a step looks.
 const LOOK: Duration = Duration::from_millis(1_500);
-/// What a standby may be behind when new connections begin to wait. MariaDB says it in whole seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// What a standby needs to apply what it has received when new connections begin to wait: users wait for that.
+const NEXT_TO_NOTHING: Duration = Duration::from_millis(25);
+/// How long such a moment is hoped for where the standby is kept busy.
+const HOPE: Duration = Duration::from_secs(3);
+/// What it may be behind when new connections begin to wait after that. MariaDB says it in whole seconds.
 const LITTLE: Duration = Duration::from_secs(1);
 /// How long the standby may take to get the last of what was written.
 const SHIP_LIMIT: Duration = Duration::from_secs(2);
@@ -127,10 +132,12 @@ async fn prepare(request: &Request, behind_since: &mut Option<Timestamp>, contex
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
     takeover::check(world, loaded.replication()?, &request.takeover).await?;
-    if let Some(doing) = catch_up(&loaded, request.patience(), behind_since, context).await? {
-        return Ok(Next::Wait(Step::Prepare, Duration::from_millis(200), doing));
+    if behind_since.is_none() {
+        takeover::checkpoint(world, &loaded, loaded.instance()?).await?;
     }
-    takeover::checkpoint(world, &loaded, loaded.instance()?).await?;
+    if let Some(doing) = catch_up(&loaded, request.patience(), behind_since, context).await? {
+        return Ok(Next::Wait(Step::Prepare, LOOK_EVERY, doing));
+    }
     context.note(request.reason.clone());
     Ok(Next::Go(Step::Hold))
 }
@@ -148,12 +155,19 @@ pub(crate) async fn catch_up(
     let standby = loaded.standby()?;
     let socket = serving::socket(world, &loaded.cluster, standby).await?;
     let mut session = engine.connect(&socket, &world.host.administrator()).await.map_err(engine_failed)?;
+    let since = *behind_since.get_or_insert(context.now());
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < LOOK {
+        if session.applies_within(NEXT_TO_NOTHING).await.map_err(engine_failed)? {
+            return Ok(None);
+        }
+    }
+    let waited = context.now().since(since);
     let behind = session.lag().await.map_err(engine_failed)?.unwrap_or_default();
-    if behind < LITTLE {
+    if behind < LITTLE && waited >= HOPE {
         return Ok(None);
     }
-    let since = *behind_since.get_or_insert(context.now());
-    let late = context.now().since(since) >= Duration::from_secs(patience.seconds.into());
+    let late = waited >= Duration::from_secs(patience.seconds.into());
     let words = format!("{} still applies what it has received; it is {} s behind.", standby.name, behind.as_secs());
     match (late, patience.force) {
         (true, true) => Ok(None),
@@ -219,7 +233,7 @@ pub(crate) async fn drain(
         if begun.elapsed() >= LOOK {
             return Ok(Some(format!("Sessions in a transaction are waited for: {left}.")));
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

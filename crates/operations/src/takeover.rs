@@ -38,6 +38,9 @@ pub(crate) struct Course<'a> {
     pub(crate) returned_at: &'a mut Option<Timestamp>,
 }
 
+/// How long those who waited have the new primary to themselves.
+const LET_IN: Duration = Duration::from_millis(150);
+
 impl Phase {
     /// Which of these an operation's step is.
     pub(crate) fn of(step: impl StepName) -> Option<Self> {
@@ -95,7 +98,8 @@ impl Phase {
             },
             Self::Publish => {
                 publish(struck_at, context).await?;
-                Next::Go(Self::Settle)
+                // Not while everybody logs in again: flushes of a checkpoint are what their first commits wait for.
+                Next::Wait(Self::Settle, LET_IN, "Users are let in.".to_owned())
             }
             Self::Settle => {
                 settle(context).await?;

@@ -322,13 +322,16 @@ impl EngineSession for FakeSession {
     async fn lag(&mut self) -> Result<Option<Duration>, EngineError> {
         self.on_volume("lag", |_| Some(Duration::ZERO))
     }
+    async fn applies_within(&mut self, _limit: Duration) -> Result<bool, EngineError> {
+        self.on_volume("applies_within", |_| true)
+    }
     async fn release_commits(&mut self) -> Result<(), EngineError> {
         self.on_volume("release_commits", |volume| volume.requires = false)
     }
     async fn acknowledgement(&mut self, standby: &InstanceId) -> Result<Acknowledgement, EngineError> {
         let required = self.on_volume("acknowledgement", |volume| volume.requires)?;
         let given = required && self.engine.machine.lock().followers(&self.instance).contains(standby);
-        Ok(Acknowledgement { required, given })
+        Ok(Acknowledgement { required, given, awaited: false })
     }
     async fn position(&mut self) -> Result<Position, EngineError> {
         self.on_volume("position", |volume| Position(volume.written.to_string()))

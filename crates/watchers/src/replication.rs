@@ -29,6 +29,8 @@ const WITHOUT_CLUSTERS: Duration = Duration::from_secs(3);
 const PROBE_LIMIT: Duration = Duration::from_millis(800);
 /// A longer gap between two looks means that this process was away: silence is counted afresh.
 const OWN_PAUSE: Duration = Duration::from_secs(2);
+/// A commit that has waited so long, while nothing more was written, for a standby that has it waits for an acknowledgement that was lost.
+const LOST_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait between attempts to put right who waits for whom.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 /// Waits between attempts that failed: doubled from the first to the second.
@@ -42,6 +44,8 @@ struct Memory {
     unacknowledged_since: HashMap<ClusterId, Instant>,
     /// What a primary had written in which term, and since when its standby has lacked it.
     lacks: HashMap<ClusterId, (Position, u64, Instant)>,
+    /// At which position a primary's commits wait for a standby that is connected, and since when.
+    waits_at: HashMap<ClusterId, (String, Instant)>,
     /// To bring a standby back.
     attempts: Attempts,
     /// To put right who waits for whom.
@@ -62,6 +66,7 @@ impl Default for Memory {
             silent_since: HashMap::new(),
             unacknowledged_since: HashMap::new(),
             lacks: HashMap::new(),
+            waits_at: HashMap::new(),
             attempts,
             settlements: Attempts::resting(PERIOD, SETTLES_WITHIN),
             restarts: Attempts::resting(WAITS.0, WAITS.1),
@@ -87,6 +92,7 @@ async fn on_ticks(watch: &Watch, memory: &Mutex<Memory>) {
                 memory.silent_since.clear();
                 memory.unacknowledged_since.clear();
                 memory.lacks.clear();
+                memory.waits_at.clear();
             }
             memory.looked = Some(Instant::now());
         }
@@ -127,6 +133,7 @@ async fn look(watch: &Watch, memory: &Mutex<Memory>, probe: bool) -> Result<bool
         memory.said.retain(|id, _| clusters.contains(id));
         memory.positions.retain(|id, _| clusters.contains(id));
         memory.lacks.retain(|id, _| clusters.contains(id));
+        memory.waits_at.retain(|id, _| clusters.contains(id));
     }
     let mut looks: FuturesUnordered<_> = clusters.iter().map(|cluster| look_at(watch, memory, cluster, probe)).collect();
     while let Some(looked) = looks.next().await {
@@ -155,6 +162,9 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         false => (None, None),
     };
     let mut stuck = None;
+    if probe && both_answer {
+        end_lost_waits(watch, memory, &loaded, primary, standby).await;
+    }
     if probe {
         let asked = ask_standby(watch, memory, &loaded, standby);
         let (lag, lacks_for) = if both_answer { tokio::time::timeout(PROBE_LIMIT, asked).await.unwrap_or_default() } else { (None, None) };
@@ -281,12 +291,41 @@ async fn listen(
     if let Some(position) = position {
         lock(memory).positions.insert(loaded.cluster.id.clone(), (position.0, now(), loaded.cluster.term));
     }
+    note_wait(&mut lock(memory), &loaded.cluster.id, said.given && said.awaited);
     let since = &mut lock(memory).unacknowledged_since;
     if said.required && !said.given {
         return (Some(true), Some(since.entry(loaded.cluster.id.clone()).or_insert_with(Instant::now).elapsed()));
     }
     since.remove(&loaded.cluster.id);
     (Some(said.required), None)
+}
+
+/// Remembers since when commits have waited at one position, for a standby that is connected.
+fn note_wait(memory: &mut Memory, id: &ClusterId, waits: bool) {
+    let position = memory.positions.get(id).filter(|_| waits).map(|(position, ..)| position.clone());
+    let before = memory.waits_at.remove(id);
+    if let Some(position) = position {
+        let since = before.filter(|(before, _)| *before == position).map_or_else(Instant::now, |(_, since)| since);
+        memory.waits_at.insert(id.clone(), (position, since));
+    }
+}
+
+/// Ends waits for acknowledgements that will not come: the standby is connected and has all that is written, and they go on.
+async fn end_lost_waits(watch: &Watch, memory: &Mutex<Memory>, loaded: &Loaded, primary: &Instance, standby: &Instance) {
+    let waits_at = lock(memory).waits_at.get(&loaded.cluster.id).filter(|(_, since)| since.elapsed() >= LOST_AFTER).cloned();
+    let Some((position, _)) = waits_at else { return };
+    let position = Position(position);
+    let asked = async {
+        if !session(watch, loaded, standby).await?.has(&position).await.ok()? {
+            return None;
+        }
+        session(watch, loaded, primary).await?.end_lost_waits(&position).await.ok()
+    };
+    if let Ok(Some(ended)) = tokio::time::timeout(PROBE_LIMIT, asked).await
+        && ended > 0
+    {
+        tracing::warn!(cluster = %loaded.cluster.id, ended, "commits that the standby has waited for an acknowledgement that was lost; they are let go on");
+    }
 }
 
 /// How far a standby's applying is behind, and for how long it has lacked what its primary had written. One that is connected and takes

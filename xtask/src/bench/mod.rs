@@ -92,8 +92,14 @@ pub enum Bench {
     /// How long writing pauses when an instance of two is killed or hangs, and during a switchover, beside Patroni
     Failover {
         /// Rounds at most of every event; those that take long have fewer.
-        #[arg(long, default_value_t = 30)]
+        #[arg(long, default_value_t = 50)]
         rounds: usize,
+        /// Only this event; may be repeated.
+        #[arg(long = "event", value_enum)]
+        events: Vec<failover::Event>,
+        /// Only databases of these; may be repeated.
+        #[arg(long = "of", value_enum)]
+        makers: Vec<failover::Maker>,
         /// The program to measure.
         #[arg(long, default_value = "target/release/moorage")]
         program: PathBuf,
@@ -108,7 +114,9 @@ pub fn run(bench: Bench) -> Result<ExitCode> {
     match bench {
         Bench::Provision { rounds, program, directory } => provision::run(rounds, &program.canonicalize()?, &directory),
         Bench::Api { rounds, seconds, program, directory } => api::run(rounds, seconds, &program.canonicalize()?, &directory),
-        Bench::Failover { rounds, program, directory } => failover::run(rounds, &program.canonicalize()?, &directory),
+        Bench::Failover { rounds, events, makers, program, directory } => {
+            failover::run(&failover::Choice { rounds, events, makers }, &program.canonicalize()?, &directory)
+        }
         Bench::Footprint { rest, program, directory } => footprint::run(rest, &program.canonicalize()?, &directory),
         Bench::Limits { rounds, seconds, program, directory } => limits::run(rounds, seconds, &program.canonicalize()?, &directory),
         Bench::Gateway { rounds, seconds, program, directory } => gateway::run(rounds, seconds, &program.canonicalize()?, &directory),

@@ -131,6 +131,8 @@ pub async fn all(engine: &dyn Engine, first: &mut dyn Runner, second: &mut dyn R
     assert_ne!(follows.progress().await.expect("how far it is"), before, "it got on");
     drop(follows);
     until_it_has(engine, &mut second, &["orders", "sales"]).await;
+    let soon = Duration::from_secs(5);
+    assert!(second.session(engine).await.applies_within(soon).await.expect("whether it does"), "it has applied everything");
     assert!(primary.follow(&second.place, &ReplicationPassword(PASSWORD.into())).await.is_err(), "a primary does not follow");
 
     a_commit_waits_for_a_standby_that_is_gone(engine, &mut first, &mut second).await;

@@ -169,7 +169,8 @@ pub fn kill_main_process_in(installation: &Installation, directory: &Path) {
     kill(kept_in(installation, directory), 9);
 }
 
-fn main_process(installation: &Installation, instance: &str) -> u32 {
+/// The main process of an instance.
+pub fn main_process(installation: &Installation, instance: &str) -> u32 {
     kept_in(installation, &installation.directory.join("instances").join(instance).join("volume"))
 }
 
@@ -190,12 +191,13 @@ pub fn freeze(instance: &str, frozen: bool) {
     std::fs::write(freezer(instance).expect("a switch"), if frozen { "1" } else { "0" }).expect("switched");
 }
 
-fn network_of(cluster: &Cluster) -> String {
+/// Where the network of a cluster's instances is held; nothing where they have none of their own.
+pub fn network_of(cluster: &Cluster) -> String {
     find(&["/run/moorage", "-path", &format!("*/networks/{}", cluster.id)]).map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 /// Takes the network on which the two meet away, or gives it back.
-fn cut(cluster: &Cluster, away: bool) {
+pub fn cut(cluster: &Cluster, away: bool) {
     let way = if away { "down" } else { "up" };
     let done = Command::new("nsenter").arg(format!("--net={}", network_of(cluster))).args(["ip", "link", "set", "lo", way]).status();
     assert!(done.expect("nsenter runs").success());

@@ -1,13 +1,16 @@
 //! Where a cluster of two is reached, and what is asked of it at the wrong time.
 
-use crate::blows::{freeze, instance, kill_main_process, kill_main_process_in, shown, socket};
+use crate::blows::{cut, freeze, instance, kill_main_process, kill_main_process_in, main_process, network_of, shown, socket};
 use crate::clients::Session;
-use crate::support::{Cluster, Installation, PASSWORD, seed_body};
+use crate::support::{Cluster, Installation, PASSWORD, kill, seed_body};
 use crate::{in_sync, make};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// SIGSTOP and SIGCONT.
+const STOP: i32 = 19;
+const CONTINUE: i32 = 18;
 const SOON: Duration = Duration::from_secs(60);
 
 fn at(cluster: &Cluster, address: &Value) -> Cluster {
@@ -227,6 +230,87 @@ fn what_comes_at_the_wrong_time_is_refused(engine: &str) {
     assert_eq!(cluster.sql("SELECT count(*) FROM kept"), Ok("4".into()));
 }
 
+/// Somebody reads on the standby and keeps it from applying what the primary has done since.
+fn a_reader_keeps_a_standby_from_applying(engine: &str) {
+    let installation = Installation::start();
+    let cluster = make(&installation, engine);
+    cluster.sql("CREATE TABLE kept (number INT PRIMARY KEY, words TEXT)").expect("a table");
+    let before = in_sync(&installation, &cluster);
+    let (active, standby) = (instance(&before, "ACTIVE"), instance(&before, "STANDBY"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().expect("a runtime");
+    let socket = socket(&installation, &standby);
+    let mut reader = installation.until(SOON, "the table is there too", |_| {
+        runtime.block_on(async {
+            let mut reader = Session::open_socket(engine, &socket).await?;
+            (reader.run("BEGIN").await && reader.run("SELECT * FROM kept").await).then_some(reader)
+        })
+    });
+    cluster.sql("ALTER TABLE kept ADD COLUMN more INT").expect("altered");
+    let words = "x".repeat(8_000);
+    for number in 0..40 {
+        cluster.sql(&format!("INSERT INTO kept VALUES ({number}, '{words}', 1)")).expect("acknowledged: the standby has it");
+    }
+    let switch_over = || {
+        let path = format!("/moorage/v1/clusters/{}/switchover", cluster.id);
+        let (status, accepted) = installation.native("POST", &path, Some(json!({"grace_seconds": 3})));
+        assert_eq!(status, 202, "{accepted}");
+        installation.ended(accepted["operation"]["id"].as_str().expect("an id"))
+    };
+    let ended = switch_over();
+    assert_eq!((ended["status"].as_str(), ended["problem"]["code"].as_str()), (Some("failed"), Some("no-standby-in-sync")), "{ended}");
+    assert!(ended["problem"]["message"].as_str().is_some_and(|message| message.contains("still applies")), "{ended}");
+    assert_eq!(instance(&shown(&installation, &cluster), "ACTIVE"), active);
+    cluster.sql("INSERT INTO kept VALUES (40, '', 1)").expect("nobody noticed");
+
+    // A failover does not wait for who reads there, and loses nothing for that.
+    let begun = std::time::Instant::now();
+    kill_main_process(&installation, &active);
+    installation.until(SOON, "it is written again", |_| cluster.sql("INSERT INTO kept VALUES (41, '', 1)").ok());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(instance(&shown(&installation, &cluster), "ACTIVE"), standby);
+    assert_eq!(cluster.sql("SELECT count(*) FROM kept"), Ok("42".into()));
+    assert!(!runtime.block_on(reader.run("COMMIT")), "it was cut off");
+
+    in_sync(&installation, &cluster);
+    assert_eq!(switch_over()["status"], "succeeded");
+    assert_eq!(instance(&in_sync(&installation, &cluster), "ACTIVE"), active);
+}
+
+/// What the standby acknowledges is lost with the network, and when it connects again it has everything already.
+fn an_acknowledgement_gets_lost(engine: &str) {
+    let installation = Installation::start();
+    let cluster = make(&installation, engine);
+    if network_of(&cluster).is_empty() {
+        eprintln!("{engine}: not possible here");
+        return;
+    }
+    cluster.sql("CREATE TABLE kept (number INT PRIMARY KEY)").expect("a table");
+    let before = in_sync(&installation, &cluster);
+    let process = main_process(&installation, &instance(&before, "STANDBY"));
+    for round in 0..2 {
+        kill(process, STOP);
+        let mut writes = vec![begin_writing(&cluster, 10 * round)];
+        std::thread::sleep(Duration::from_millis(400));
+        // They are in the log behind the first one, and nothing can be written behind them.
+        writes.extend((1..4).map(|number| begin_writing(&cluster, 10 * round + number)));
+        std::thread::sleep(Duration::from_millis(600));
+        cut(&cluster, true);
+        kill(process, CONTINUE);
+        writes.push(begin_writing(&cluster, 10 * round + 4));
+        std::thread::sleep(Duration::from_secs(7));
+        cut(&cluster, false);
+        installation
+            .until(Duration::from_secs(20), "nobody waits any more", |_| writes.iter().all(|write| write.is_finished()).then_some(()));
+        for write in writes {
+            write.join().expect("an answer").expect("acknowledged, however late");
+        }
+        let after = in_sync(&installation, &cluster);
+        assert_eq!(instance(&after, "ACTIVE"), instance(&before, "ACTIVE"));
+        assert_eq!(main_process(&installation, &instance(&after, "STANDBY")), process, "it was not started again");
+    }
+    assert_eq!(cluster.sql("SELECT count(*) FROM kept"), Ok("10".into()));
+}
+
 fn an_end_and_a_takeover_at_once(engine: &str) {
     let installation = Installation::start();
     let cluster = make(&installation, engine);
@@ -348,6 +432,16 @@ fn instances_are_reached_at_addresses_of_their_own() {
 #[test]
 fn requests_at_the_wrong_time_are_refused_and_leave_nothing_half_done() {
     with_both(what_comes_at_the_wrong_time_is_refused);
+}
+
+#[test]
+fn commits_go_on_after_an_acknowledgement_was_lost() {
+    with_both(an_acknowledgement_gets_lost);
+}
+
+#[test]
+fn a_reader_on_the_standby_delays_a_switchover_and_no_failover() {
+    with_both(a_reader_keeps_a_standby_from_applying);
 }
 
 #[test]

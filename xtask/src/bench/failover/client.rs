@@ -131,9 +131,19 @@ struct Acknowledged {
     at: Instant,
 }
 
-type Diary = Arc<Mutex<Vec<Acknowledged>>>;
+/// What the clients remember.
+#[derive(Default)]
+struct Memory {
+    acknowledged: Vec<Acknowledged>,
+    /// Rows of clients with a lasting connection that it was lost with.
+    lost: Vec<(u32, u32)>,
+    /// Transactions that failed of clients with a connection for each.
+    failed: usize,
+}
 
-fn open(diary: &Diary) -> MutexGuard<'_, Vec<Acknowledged>> {
+type Diary = Arc<Mutex<Memory>>;
+
+fn open(diary: &Diary) -> MutexGuard<'_, Memory> {
     diary.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -143,9 +153,22 @@ pub struct Written {
     pub acknowledged: usize,
     /// Those of them that are not there.
     pub missing: usize,
+    /// Rows that are there although their connection was lost before they were acknowledged: it did not end between two transactions.
+    pub cut_within: usize,
+    /// Transactions that failed of clients with a connection for each.
+    pub failed: usize,
 }
 
-/// Clients that write into a table of their own until they are told to end. The first is the one that is measured.
+/// How many clients write.
+#[derive(Clone, Copy)]
+pub struct Crew {
+    /// With a lasting connection; the first of them is the one that is measured.
+    pub lasting: u32,
+    /// With a connection for each transaction.
+    pub per_transaction: u32,
+}
+
+/// Clients that write into a table of their own until they are told to end.
 pub struct Writers {
     endpoint: Endpoint,
     stop: Arc<AtomicBool>,
@@ -163,24 +186,24 @@ impl Drop for Writers {
 }
 
 impl Writers {
-    /// Makes the table and begins to write with so many connections.
-    pub fn start(endpoint: &Endpoint, writers: u32) -> Result<Self> {
+    /// Makes the table and begins to write.
+    pub fn start(endpoint: &Endpoint, crew: Crew) -> Result<Self> {
         ask(endpoint, "DROP TABLE IF EXISTS written")?;
         ask(endpoint, "CREATE TABLE IF NOT EXISTS written (writer INT, number INT, PRIMARY KEY (writer, number))")?;
         let (stop, diary) = (Arc::new(AtomicBool::new(false)), Diary::default());
         let (place, stopping, writing) = (endpoint.clone(), stop.clone(), diary.clone());
-        let thread = std::thread::spawn(move || runtime()?.block_on(write_all(place, writers, stopping, writing)));
+        let thread = std::thread::spawn(move || runtime()?.block_on(write_all(place, crew, stopping, writing)));
         Ok(Self { endpoint: endpoint.clone(), stop, diary, thread: Some(thread) })
     }
 
     /// How many writes of the measured client were acknowledged.
     pub fn count(&self) -> usize {
-        open(&self.diary).iter().filter(|one| one.writer == 0).count()
+        open(&self.diary).acknowledged.iter().filter(|one| one.writer == 0).count()
     }
 
     /// The longest time between two acknowledgements of the measured client, the second of which came after this moment.
     pub fn longest_pause(&self, since: Instant) -> Duration {
-        let times: Vec<_> = open(&self.diary).iter().filter(|one| one.writer == 0).map(|one| one.at).collect();
+        let times: Vec<_> = open(&self.diary).acknowledged.iter().filter(|one| one.writer == 0).map(|one| one.at).collect();
         let pauses = times.windows(2).filter(|pair| pair[1] >= since).map(|pair| pair[1].duration_since(pair[0]));
         pauses.max().unwrap_or_default()
     }
@@ -193,27 +216,40 @@ impl Writers {
             _ => bail!("the clients ended in a panic"),
         }
         let found = ask(&self.endpoint, "SELECT writer, number FROM written")?;
-        let diary = open(&self.diary);
-        let missing = missing(&diary, &found);
-        Ok(Written { acknowledged: diary.len(), missing })
+        let found = rows(&found);
+        let memory = open(&self.diary);
+        Ok(Written {
+            acknowledged: memory.acknowledged.len(),
+            missing: missing(&memory.acknowledged, &found),
+            cut_within: memory.lost.iter().filter(|row| found.contains(row)).count(),
+            failed: memory.failed,
+        })
     }
 }
 
-/// How many rows of those that were acknowledged are not among those that were found.
-fn missing(acknowledged: &[Acknowledged], found: &[Vec<String>]) -> usize {
+fn rows(found: &[Vec<String>]) -> BTreeSet<(u32, u32)> {
     let row = |row: &Vec<String>| match row.as_slice() {
         [writer, number] => Some((writer.parse().ok()?, number.parse().ok()?)),
         _ => None,
     };
-    let found: BTreeSet<(u32, u32)> = found.iter().filter_map(row).collect();
+    found.iter().filter_map(row).collect()
+}
+
+/// How many rows of those that were acknowledged are not among those that were found.
+fn missing(acknowledged: &[Acknowledged], found: &BTreeSet<(u32, u32)>) -> usize {
     acknowledged.iter().filter(|one| !found.contains(&(one.writer, one.number))).count()
 }
 
-async fn write_all(endpoint: Endpoint, writers: u32, stop: Arc<AtomicBool>, diary: Diary) -> Result<()> {
+async fn write_all(endpoint: Endpoint, crew: Crew, stop: Arc<AtomicBool>, diary: Diary) -> Result<()> {
     let mut all = JoinSet::new();
-    for writer in 0..writers {
+    for writer in 0..crew.lasting + crew.per_transaction {
         let (endpoint, stop, diary) = (endpoint.clone(), stop.clone(), diary.clone());
-        all.spawn(async move { write(&endpoint, writer, &stop, &diary).await });
+        all.spawn(async move {
+            match writer < crew.lasting {
+                true => write(&endpoint, writer, &stop, &diary).await,
+                false => write_and_leave(&endpoint, writer, &stop, &diary).await,
+            }
+        });
     }
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(RETRY).await;
@@ -221,6 +257,10 @@ async fn write_all(endpoint: Endpoint, writers: u32, stop: Arc<AtomicBool>, diar
     // A write that hangs was not acknowledged: it is left behind.
     drop(tokio::time::timeout(Duration::from_secs(5), all.join_all()).await);
     Ok(())
+}
+
+fn insertion(writer: u32, number: u32) -> String {
+    format!("INSERT INTO written VALUES ({writer}, {number})")
 }
 
 async fn write(endpoint: &Endpoint, writer: u32, stop: &AtomicBool, diary: &Diary) {
@@ -232,14 +272,30 @@ async fn write(endpoint: &Endpoint, writer: u32, stop: &AtomicBool, diary: &Diar
         };
         while !stop.load(Ordering::Relaxed) {
             number += 1;
-            if session.run(&format!("INSERT INTO written VALUES ({writer}, {number})")).await.is_err() {
+            if session.run(&insertion(writer, number)).await.is_err() {
+                open(diary).lost.push((writer, number));
                 break;
             }
-            open(diary).push(Acknowledged { writer, number, at: Instant::now() });
+            open(diary).acknowledged.push(Acknowledged { writer, number, at: Instant::now() });
         }
         if !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(RETRY).await;
         }
+    }
+}
+
+/// Connects, writes a row and leaves, again and again.
+async fn write_and_leave(endpoint: &Endpoint, writer: u32, stop: &AtomicBool, diary: &Diary) {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        number += 1;
+        let written = async { Session::open(endpoint).await?.run(&insertion(writer, number)).await };
+        if written.await.is_err() {
+            open(diary).failed += 1;
+            tokio::time::sleep(RETRY).await;
+            continue;
+        }
+        open(diary).acknowledged.push(Acknowledged { writer, number, at: Instant::now() });
     }
 }
 
@@ -253,6 +309,7 @@ mod tests {
         let row = |writer: &str, number: &str| vec![writer.to_owned(), number.to_owned()];
         let diary = [acknowledged(0, 1), acknowledged(0, 2), acknowledged(1, 1)];
         let all = [row("0", "1"), row("0", "2"), row("0", "3"), row("1", "1")];
-        assert_eq!((missing(&diary, &all), missing(&diary, &all[..3]), missing(&diary, &[])), (0, 1, 3));
+        let missing_of = |found: &[Vec<String>]| missing(&diary, &rows(found));
+        assert_eq!((missing_of(&all), missing_of(&all[..3]), missing_of(&[])), (0, 1, 3));
     }
 }

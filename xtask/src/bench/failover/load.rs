@@ -10,8 +10,9 @@ use std::process::{Child, Command, Stdio};
 const PROGRAM: &str = "/usr/lib/postgresql/15/bin/pgbench";
 /// Clients of pgbench.
 pub const CLIENTS: u32 = 8;
-/// Connections of our own client where the engine's generator does not outlive a lost one.
-pub const CONNECTIONS: u32 = 4;
+/// Our own clients, beside the one that is measured, where the engine's generator does not outlive a lost connection: so many with a
+/// lasting connection, and as many with one for each transaction.
+pub const OWN: u32 = 2;
 
 /// A running pgbench.
 pub struct PgBench {

@@ -17,8 +17,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// What happens to a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Event {
     PrimaryKilled,
     PrimaryFrozen,
     PrimaryFrozenForTwoSeconds,
@@ -54,7 +54,7 @@ impl Event {
             Event::PrimaryFrozen | Event::StandbyKilled => 10,
             Event::PrimaryFrozenForTwoSeconds => 3,
             Event::StandbyFrozen => 5,
-            Event::Switchover => 20,
+            Event::Switchover => 50,
         }
     }
 }
@@ -75,6 +75,39 @@ impl Subject {
     }
 }
 
+/// Who keeps the databases that are struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Maker {
+    /// This program, PostgreSQL.
+    #[value(name = "postgresql")]
+    OursPostgreSql,
+    /// This program, MariaDB.
+    #[value(name = "mariadb")]
+    OursMariaDb,
+    /// The peer.
+    Patroni,
+}
+
+/// What is measured; everything where nothing is named.
+pub struct Choice {
+    /// Rounds at most of every event.
+    pub rounds: usize,
+    /// Which events.
+    pub events: Vec<Event>,
+    /// Whose databases.
+    pub makers: Vec<Maker>,
+}
+
+impl Choice {
+    fn rounds(&self, event: Event, most: usize) -> usize {
+        if self.events.is_empty() || self.events.contains(&event) { self.rounds.min(most) } else { 0 }
+    }
+
+    fn has(&self, maker: Maker) -> bool {
+        self.makers.is_empty() || self.makers.contains(&maker)
+    }
+}
+
 /// What was seen of one event in all its rounds.
 struct Seen {
     subject: Subject,
@@ -89,11 +122,11 @@ struct Seen {
 }
 
 /// Measures and prints; the figures go to `target/bench/failover.json`.
-pub fn run(rounds: usize, program: &Path, under: &Path) -> Result<ExitCode> {
+pub fn run(choice: &Choice, program: &Path, under: &Path) -> Result<ExitCode> {
     let scratch = under.join(format!("moorage-bench-failover-{}", std::process::id()));
     std::fs::create_dir_all(&scratch)?;
     let mut seen = Vec::new();
-    let measured = measure(rounds, program, under, &scratch, &mut seen);
+    let measured = measure(choice, program, under, &scratch, &mut seen);
     drop(std::fs::remove_dir_all(&scratch));
     // What was seen before something failed is worth its table.
     let printed = print(&seen);
@@ -101,23 +134,26 @@ pub fn run(rounds: usize, program: &Path, under: &Path) -> Result<ExitCode> {
     printed
 }
 
-fn measure(rounds: usize, program: &Path, under: &Path, scratch: &Path, seen: &mut Vec<Seen>) -> Result<()> {
+fn measure(choice: &Choice, program: &Path, under: &Path, scratch: &Path, seen: &mut Vec<Seen>) -> Result<()> {
     let mut keep = |one: Seen| {
-        let (middle, missing) = (middle(&one.pauses), one.written.missing);
-        eprintln!(
-            "{}: {}: {} rounds, median {middle:.2} s, {missing} rows missing",
-            one.subject.name(),
-            one.event.name(),
-            one.pauses.len()
-        );
+        let pauses: Vec<_> = one.pauses.iter().map(|pause| format!("{pause:.2}")).collect();
+        eprintln!("{}: {}: {} s; {} rows missing", one.subject.name(), one.event.name(), pauses.join(" "), one.written.missing);
         seen.push(one);
     };
     let mut installation = Installation::start(program, under, 0)?;
-    let shared_buffers = ours::measure(&mut installation, Engine::PostgreSql, rounds, scratch, &mut keep)?;
-    for configuration in Configuration::ALL {
-        peer::measure(configuration, &shared_buffers, rounds, scratch, &mut keep)?;
+    // Without a cluster of ours, the peer has what the smallest of ours has.
+    let mut shared_buffers = "256MB".to_owned();
+    if choice.has(Maker::OursPostgreSql) {
+        shared_buffers = ours::measure(&mut installation, Engine::PostgreSql, choice, scratch, &mut keep)?;
     }
-    ours::measure(&mut installation, Engine::MariaDb, rounds, scratch, &mut keep)?;
+    if choice.has(Maker::Patroni) {
+        for configuration in Configuration::ALL {
+            peer::measure(configuration, &shared_buffers, choice, scratch, &mut keep)?;
+        }
+    }
+    if choice.has(Maker::OursMariaDb) {
+        ours::measure(&mut installation, Engine::MariaDb, choice, scratch, &mut keep)?;
+    }
     Ok(())
 }
 
@@ -130,8 +166,10 @@ fn print(seen: &[Seen]) -> Result<ExitCode> {
     for configuration in Configuration::ALL {
         of_subject(&mut report, seen, Subject::Patroni(configuration));
     }
-    report.section("patroni, tuned / postgresql, medians");
     let median = |subject, event| find(seen, subject, event).map(|one| middle(&one.pauses));
+    if seen.iter().any(|one| one.subject == Subject::Patroni(Configuration::Tuned)) {
+        report.section("patroni, tuned / postgresql, medians");
+    }
     for event in [Event::PrimaryKilled, Event::Switchover] {
         let tuned = median(Subject::Patroni(Configuration::Tuned), event);
         let Some((ours, tuned)) = median(Subject::Ours(Engine::PostgreSql), event).zip(tuned) else { continue };
@@ -202,13 +240,28 @@ fn row(report: &mut Report, one: &Seen) {
         report.row("the standby took over, else the primary was started again", &one.moved.to_string());
     }
     if one.event == Event::Switchover {
-        match one.cut_off {
-            Some(cut_off) => {
-                report.row(&format!("clients of pgbench cut off, of {}", load::CLIENTS as usize * times), &cut_off.to_string())
-            }
-            None => {
-                report.row("load: connections of the same client (sysbench does not outlive a lost one)", &load::CONNECTIONS.to_string());
-            }
+        failed_in_switchovers(report, one);
+    }
+}
+
+fn failed_in_switchovers(report: &mut Report, one: &Seen) {
+    let within = "connections lost within a transaction, of lasting ones";
+    let (cut_within, failed) = (one.written.cut_within as f64, one.written.failed as f64);
+    match (one.subject, one.cut_off) {
+        (Subject::Ours(_), Some(cut_off)) => {
+            let of = load::CLIENTS as usize * one.pauses.len();
+            report.at_most(&format!("clients of pgbench, a connection per transaction, cut off, of {of}"), cut_off as f64, 0.0, "");
+            report.at_most(within, cut_within, 0.0, "");
+        }
+        (Subject::Ours(_), None) => {
+            let load = format!("load (sysbench does not outlive a lost connection): {} clients of each kind", load::OWN);
+            report.row(&load, "");
+            report.at_most("transactions failed, of clients with a connection for each", failed, 0.0, "");
+            report.at_most(within, cut_within, 0.0, "");
+        }
+        (_, cut_off) => {
+            let cut_off = cut_off.unwrap_or_default();
+            report.row("clients of pgbench, a connection per transaction, cut off", &cut_off.to_string());
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::super::engines::Engine;
 use super::super::installation::{Cluster, Installation};
-use super::client::{self, Endpoint, Writers};
-use super::load::{CONNECTIONS, PgBench};
+use super::client::{self, Crew, Endpoint, Writers};
+use super::load::{OWN, PgBench};
 use super::strikes::{freezer, oldest_process_in, runs, signal, until, wait_for_any_time_below};
-use super::{Event, Seen, Subject};
+use super::{Choice, Event, Seen, Subject};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const ENOUGH: usize = 100;
 pub fn measure(
     installation: &mut Installation,
     engine: Engine,
-    rounds: usize,
+    choice: &Choice,
     scratch: &Path,
     keep: &mut impl FnMut(Seen),
 ) -> Result<String> {
@@ -32,7 +32,10 @@ pub fn measure(
     let pair = Pair { installation, cluster };
     pair.at_rest(None)?;
     for event in Event::ALL {
-        keep(pair.strike(event, &endpoint, event.rounds().min(rounds), scratch).with_context(|| event.name())?);
+        let rounds = choice.rounds(event, event.rounds());
+        if rounds > 0 {
+            keep(pair.strike(event, &endpoint, rounds, scratch).with_context(|| event.name())?);
+        }
     }
     let shared_buffers = match engine {
         Engine::PostgreSql => client::ask(&endpoint, "SHOW shared_buffers")?.into_iter().flatten().next().context("no size")?,
@@ -62,7 +65,8 @@ impl Pair<'_> {
         if by_pgbench {
             PgBench::prepare(endpoint)?;
         }
-        let writers = Writers::start(endpoint, if loaded && !by_pgbench { 1 + CONNECTIONS } else { 1 })?;
+        let own = if loaded && !by_pgbench { OWN } else { 0 };
+        let writers = Writers::start(endpoint, Crew { lasting: 1 + own, per_transaction: own })?;
         let (mut pauses, mut moves, mut cut_off) = (Vec::new(), 0, 0);
         for _ in 0..rounds {
             let load = if by_pgbench { Some(PgBench::start(endpoint, scratch)?) } else { None };

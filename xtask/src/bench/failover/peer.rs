@@ -1,12 +1,12 @@
 //! Patroni's nodes, struck as ours are.
 
 use super::super::engines::Engine;
-use super::client::{Endpoint, Writers};
+use super::client::{Crew, Endpoint, Writers};
 use super::load::PgBench;
 use super::ours::written_on;
 use super::patroni::{self, Configuration, Patroni};
 use super::strikes::{signal, wait_for_any_time_below};
-use super::{Event, Seen, Subject};
+use super::{Choice, Event, Seen, Subject};
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::time::Instant;
@@ -23,16 +23,21 @@ fn events(configuration: Configuration) -> &'static [(Event, usize)] {
 pub fn measure(
     configuration: Configuration,
     shared_buffers: &str,
-    rounds: usize,
+    choice: &Choice,
     scratch: &Path,
     keep: &mut impl FnMut(Seen),
 ) -> Result<()> {
+    let events = events(configuration).iter().map(|(event, most)| (*event, choice.rounds(*event, *most)));
+    let events: Vec<_> = events.filter(|(_, rounds)| *rounds > 0).collect();
+    if events.is_empty() {
+        return Ok(());
+    }
     let under = scratch.join(format!("patroni-{configuration:?}"));
     std::fs::create_dir_all(&under)?;
     let packages = patroni::packages(&under)?;
     let patroni = Patroni::start(configuration, shared_buffers, &under, &packages).context("patroni")?;
-    for (event, most) in events(configuration) {
-        keep(strike(&patroni, configuration, *event, rounds.min(*most), &under).with_context(|| format!("patroni: {}", event.name()))?);
+    for (event, rounds) in events {
+        keep(strike(&patroni, configuration, event, rounds, &under).with_context(|| format!("patroni: {}", event.name()))?);
     }
     Ok(())
 }
@@ -43,7 +48,7 @@ fn strike(patroni: &Patroni, configuration: Configuration, event: Event, rounds:
     if loaded {
         PgBench::prepare(&endpoint)?;
     }
-    let writers = Writers::start(&endpoint, 1)?;
+    let writers = Writers::start(&endpoint, Crew { lasting: 1, per_transaction: 0 })?;
     let (mut pauses, mut moved, mut cut_off) = (Vec::new(), 0, 0);
     for _ in 0..rounds {
         let load = if loaded { Some(PgBench::start(&endpoint, scratch)?) } else { None };
