@@ -12,7 +12,7 @@ use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{OperationId, Problem, ProblemCode, SecretId, allow_list};
 use moorage_durable::Operation;
 use moorage_operations::{
-    restart, rolling_restart, set_allow_list, set_maintenance, start, stop, synchronize_parameters, synchronize_state, terminate,
+    rejoin, restart, rolling_restart, set_allow_list, set_maintenance, start, stop, synchronize_parameters, synchronize_state, terminate,
 };
 use moorage_store::{NewOperation, Operations, Submitted, UnitOfWork, Write};
 
@@ -147,13 +147,16 @@ impl App {
     }
 }
 
-/// An operation that waits for an operator does not keep its cluster from being removed (decisions 20).
+/// An operation that waits for an operator does not keep its cluster from being removed (decisions 20), nor does one that nobody asked for
+/// and that brings a standby back.
 async fn give_way(uow: &mut UnitOfWork, cluster: &Cluster) -> Result<(), Problem> {
     let holder = uow.holder(&cluster.id).await.map_err(problem::store)?;
-    if let (Some(holder), Some(operation)) = (holder, &cluster.operation)
-        && holder.status == OperationStatus::NeedsOperator
-    {
+    let (Some(holder), Some(operation)) = (holder, &cluster.operation) else { return Ok(()) };
+    if holder.status == OperationStatus::NeedsOperator {
         uow.abandon(operation, now()).await.map_err(problem::store)?;
+    } else if holder.kind == rejoin::Rejoin::KIND {
+        let words = format!("The operation gave way to {}.", terminate::Terminate::KIND);
+        uow.supersede(operation, &Problem::new(ProblemCode::Superseded, words), now()).await.map_err(problem::store)?;
     }
     Ok(())
 }

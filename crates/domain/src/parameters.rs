@@ -6,6 +6,8 @@ pub const RESERVED_ACCOUNTS: &[&str] = &[
     "mysql",
     "mariadb",
     "mariadb.sys",
+    "system user",
+    "event_scheduler",
     "postgres",
     "moorage",
     "moorage_admin",

@@ -52,7 +52,8 @@ async fn applied(session: &mut Session) -> Result<String, EngineError> {
 /// Ends the sessions of everybody but us: a lock that one of them has would keep it from applying.
 async fn cut_off_users(session: &mut Session) -> Result<(), EngineError> {
     let others = format!(
-        "SELECT id FROM information_schema.PROCESSLIST WHERE user NOT IN ('system user', 'event_scheduler', {}, {})",
+        "SELECT id FROM information_schema.PROCESSLIST \
+         WHERE BINARY user NOT IN ('system user', 'event_scheduler', 'unauthenticated user', {}, {})",
         literal(session.administrator()),
         literal(REPLICATION)
     );
@@ -128,12 +129,12 @@ pub async fn acknowledgement(session: &mut Session) -> Result<Acknowledgement, E
 pub async fn end_lost_waits(session: &mut Session, has: &Position) -> Result<usize, EngineError> {
     let waiting = "SELECT query_id FROM information_schema.PROCESSLIST WHERE state = 'Waiting for semi-sync ACK from slave'";
     let waiting = session.all::<u64>(waiting).await?;
-    if position(session).await? != *has {
-        return Ok(0);
-    }
     for query in &waiting {
-        // This statement and no later one of its connection. It may have ended by itself.
-        let _ = session.run(format!("KILL QUERY ID {query}")).await;
+        // This statement and no later one of its connection; it may have ended by itself. Looked at and ended in one go, for a statement
+        // that commits twice (a change of a table within a transaction) waits twice.
+        let and_go_on =
+            format!("BEGIN NOT ATOMIC IF @@GLOBAL.gtid_binlog_pos = {} THEN KILL QUERY ID {query}; END IF; END", literal(&has.0));
+        let _ = session.run(and_go_on).await;
     }
     Ok(waiting.len())
 }
@@ -154,7 +155,11 @@ pub async fn applies_within(session: &mut Session, limit: Duration) -> Result<bo
     let number = |name: &str| column::<u64>(&row, name).unwrap_or_default();
     let few_bytes = text("Master_Log_File") == text("Relay_Master_Log_File")
         && number("Read_Master_Log_Pos").saturating_sub(number("Exec_Master_Log_Pos")) <= FEW_BYTES;
-    Ok(few_bytes && wait_until_applied(session, &text("Gtid_IO_Pos"), limit).await?)
+    if !few_bytes {
+        tokio::time::sleep(limit).await;
+        return Ok(false);
+    }
+    wait_until_applied(session, &text("Gtid_IO_Pos"), limit).await
 }
 
 async fn wait_until_applied(session: &mut Session, received: &str, limit: Duration) -> Result<bool, EngineError> {

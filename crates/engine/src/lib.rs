@@ -163,7 +163,7 @@ pub trait EngineSession: Send {
     }
     /// On a standby: for how long what it has applied has been behind what it has received; none where it does not say.
     async fn lag(&mut self) -> Result<Option<Duration>, EngineError>;
-    /// On a standby: whether it applies what it has received by now within so much time, which is waited for.
+    /// On a standby: whether it applies what it has received by now within so much time. Where it does not, that time has passed.
     async fn applies_within(&mut self, limit: Duration) -> Result<bool, EngineError>;
     /// On a primary: what it has written, by now.
     async fn position(&mut self) -> Result<Position, EngineError>;

@@ -328,8 +328,13 @@ impl Host for LocalHost {
     async fn ensure_job(&self, wish: &JobWish) -> HostResult<JobState> {
         self.raise(&wish.cluster, wish.term).await?;
         let _one = self.lock(&wish.instance).await;
-        if matches!(self.observe(&self.machine.shim_of(&wish.instance)).await?, ProcessState::Running { .. }) {
+        let directory = self.machine.shim_of(&wish.instance);
+        if matches!(self.observe(&directory).await?, ProcessState::Running { .. }) {
             return Err(Problem::new(ProblemCode::HostFailed, "Its engine runs: nothing else may work on its volume.").into());
+        }
+        // A shim that has yet to record the end would take what works in the volume for what is left of the engine.
+        if let Some(wanted) = directory.wanted().doing("look at a shim's wish")?.filter(|wanted| wanted.want != Want::Run) {
+            self.carry_out(&directory, Change::Instance(wish.instance.clone()), wanted.sequence, Duration::from_secs(1)).await?;
         }
         self.jobs.ensure(&self.machine, wish, self.changes.clone()).await
     }

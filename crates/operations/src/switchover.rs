@@ -164,10 +164,11 @@ pub(crate) async fn catch_up(
     }
     let waited = context.now().since(since);
     let behind = session.lag().await.map_err(engine_failed)?.unwrap_or_default();
-    if behind < LITTLE && waited >= HOPE {
+    let grace = Duration::from_secs(patience.seconds.into());
+    if behind < LITTLE && waited >= HOPE.min(grace) {
         return Ok(None);
     }
-    let late = waited >= Duration::from_secs(patience.seconds.into());
+    let late = waited >= grace;
     let words = format!("{} still applies what it has received; it is {} s behind.", standby.name, behind.as_secs());
     match (late, patience.force) {
         (true, true) => Ok(None),

@@ -162,11 +162,11 @@ async fn look_at(watch: &Watch, memory: &Mutex<Memory>, id: &ClusterId, probe: b
         false => (None, None),
     };
     let mut stuck = None;
-    if probe && both_answer {
-        end_lost_waits(watch, memory, &loaded, primary, standby).await;
-    }
     if probe {
-        let asked = ask_standby(watch, memory, &loaded, standby);
+        let asked = async {
+            let ended = end_lost_waits(watch, memory, &loaded, primary, standby);
+            tokio::join!(ask_standby(watch, memory, &loaded, standby), ended).0
+        };
         let (lag, lacks_for) = if both_answer { tokio::time::timeout(PROBE_LIMIT, asked).await.unwrap_or_default() } else { (None, None) };
         watch.board.note_lag(id, lag);
         stuck = lacks_for;
@@ -321,7 +321,7 @@ async fn end_lost_waits(watch: &Watch, memory: &Mutex<Memory>, loaded: &Loaded, 
         }
         session(watch, loaded, primary).await?.end_lost_waits(&position).await.ok()
     };
-    if let Ok(Some(ended)) = tokio::time::timeout(PROBE_LIMIT, asked).await
+    if let Some(ended) = asked.await
         && ended > 0
     {
         tracing::warn!(cluster = %loaded.cluster.id, ended, "commits that the standby has waited for an acknowledgement that was lost; they are let go on");

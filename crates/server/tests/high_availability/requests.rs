@@ -2,15 +2,12 @@
 
 use crate::blows::{cut, freeze, instance, kill_main_process, kill_main_process_in, main_process, network_of, shown, socket};
 use crate::clients::Session;
-use crate::support::{Cluster, Installation, PASSWORD, kill, seed_body};
+use crate::support::{Cluster, Installation, PASSWORD, seed_body};
 use crate::{in_sync, make};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// SIGSTOP and SIGCONT.
-const STOP: i32 = 19;
-const CONTINUE: i32 = 18;
 const SOON: Duration = Duration::from_secs(60);
 
 fn at(cluster: &Cluster, address: &Value) -> Cluster {
@@ -286,16 +283,17 @@ fn an_acknowledgement_gets_lost(engine: &str) {
     }
     cluster.sql("CREATE TABLE kept (number INT PRIMARY KEY)").expect("a table");
     let before = in_sync(&installation, &cluster);
-    let process = main_process(&installation, &instance(&before, "STANDBY"));
+    let standby = instance(&before, "STANDBY");
+    let process = main_process(&installation, &standby);
     for round in 0..2 {
-        kill(process, STOP);
+        freeze(&standby, true);
         let mut writes = vec![begin_writing(&cluster, 10 * round)];
         std::thread::sleep(Duration::from_millis(400));
         // They are in the log behind the first one, and nothing can be written behind them.
         writes.extend((1..4).map(|number| begin_writing(&cluster, 10 * round + number)));
         std::thread::sleep(Duration::from_millis(600));
         cut(&cluster, true);
-        kill(process, CONTINUE);
+        freeze(&standby, false);
         writes.push(begin_writing(&cluster, 10 * round + 4));
         std::thread::sleep(Duration::from_secs(7));
         cut(&cluster, false);
@@ -328,6 +326,17 @@ fn an_end_and_a_takeover_at_once(engine: &str) {
     for trace in instances.iter().chain([&cluster.id]) {
         assert_eq!(installation.traces_of(trace), Vec::<String>::new());
     }
+
+    // A standby that is being brought back keeps nobody from ending its cluster.
+    let cluster = make(&installation, engine);
+    in_sync(&installation, &cluster);
+    let path = format!("/moorage/v1/clusters/{}", cluster.id);
+    kill_main_process(&installation, &instance(&shown(&installation, &cluster), "STANDBY"));
+    installation.until(SOON, "it is brought back", |this| (!shown(this, &cluster)["operation"].is_null()).then_some(()));
+    let (status, accepted) = installation.native("DELETE", &path, None);
+    assert_eq!(status, 202, "{accepted}");
+    installation.until(SOON, "it is gone", |this| (this.native("GET", &path, None).0 == 404).then_some(()));
+    assert_eq!(installation.traces_of(&cluster.id), Vec::<String>::new());
 }
 
 /// A write that is on its way, and whether it has been acknowledged.
