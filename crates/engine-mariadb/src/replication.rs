@@ -129,6 +129,9 @@ pub async fn acknowledgement(session: &mut Session) -> Result<Acknowledgement, E
 pub async fn end_lost_waits(session: &mut Session, has: &Position) -> Result<usize, EngineError> {
     let waiting = "SELECT query_id FROM information_schema.PROCESSLIST WHERE state = 'Waiting for semi-sync ACK from slave'";
     let waiting = session.all::<u64>(waiting).await?;
+    if position(session).await? != *has {
+        return Ok(0);
+    }
     for query in &waiting {
         // This statement and no later one of its connection; it may have ended by itself. Looked at and ended in one go, for a statement
         // that commits twice (a change of a table within a transaction) waits twice.

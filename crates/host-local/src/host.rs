@@ -334,7 +334,10 @@ impl Host for LocalHost {
         }
         // A shim that has yet to record the end would take what works in the volume for what is left of the engine.
         if let Some(wanted) = directory.wanted().doing("look at a shim's wish")?.filter(|wanted| wanted.want != Want::Run) {
-            self.carry_out(&directory, Change::Instance(wish.instance.clone()), wanted.sequence, Duration::from_secs(1)).await?;
+            let change = Change::Instance(wish.instance.clone());
+            if !self.carry_out(&directory, change, wanted.sequence, SHIM_PATIENCE).await? {
+                return Err(Problem::new(ProblemCode::HostFailed, "The end of its engine is not recorded yet.").into());
+            }
         }
         self.jobs.ensure(&self.machine, wish, self.changes.clone()).await
     }

@@ -11,8 +11,10 @@ const PROGRAM: &str = "/usr/lib/postgresql/15/bin/pgbench";
 /// Clients of pgbench.
 pub const CLIENTS: u32 = 8;
 /// Our own clients, beside the one that is measured, where the engine's generator does not outlive a lost connection: so many with a
-/// lasting connection, and as many with one for each transaction.
-pub const OWN: u32 = 2;
+/// lasting connection.
+pub const LASTING: u32 = 4;
+/// And so many with one for each transaction.
+pub const PER_TRANSACTION: u32 = 2;
 
 /// A running pgbench.
 pub struct PgBench {

@@ -254,8 +254,8 @@ fn failed_in_switchovers(report: &mut Report, one: &Seen) {
             report.at_most(within, cut_within, 0.0, "");
         }
         (Subject::Ours(_), None) => {
-            let load = format!("load (sysbench does not outlive a lost connection): {} clients of each kind", load::OWN);
-            report.row(&load, "");
+            report.row("load of our own: sysbench does not outlive a lost connection", "");
+            report.row("clients with a lasting connection, with one for each", &format!("{}, {}", load::LASTING, load::PER_TRANSACTION));
             report.at_most("transactions failed, of clients with a connection for each", failed, 0.0, "");
             report.at_most(within, cut_within, 0.0, "");
         }

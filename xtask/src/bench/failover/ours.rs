@@ -3,7 +3,7 @@
 use super::super::engines::Engine;
 use super::super::installation::{Cluster, Installation};
 use super::client::{self, Crew, Endpoint, Writers};
-use super::load::{OWN, PgBench};
+use super::load::{LASTING, PER_TRANSACTION, PgBench};
 use super::strikes::{freezer, oldest_process_in, runs, signal, until, wait_for_any_time_below};
 use super::{Choice, Event, Seen, Subject};
 use anyhow::{Context, Result, bail};
@@ -65,8 +65,8 @@ impl Pair<'_> {
         if by_pgbench {
             PgBench::prepare(endpoint)?;
         }
-        let own = if loaded && !by_pgbench { OWN } else { 0 };
-        let writers = Writers::start(endpoint, Crew { lasting: 1 + own, per_transaction: own })?;
+        let (lasting, per_transaction) = if loaded && !by_pgbench { (LASTING, PER_TRANSACTION) } else { (0, 0) };
+        let writers = Writers::start(endpoint, Crew { lasting: 1 + lasting, per_transaction })?;
         let (mut pauses, mut moves, mut cut_off) = (Vec::new(), 0, 0);
         for _ in 0..rounds {
             let load = if by_pgbench { Some(PgBench::start(endpoint, scratch)?) } else { None };
