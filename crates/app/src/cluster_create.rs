@@ -168,6 +168,19 @@ pub(crate) fn only_of_two() -> Problem {
 
 /// `administrator` is the account of the operating system that administers engines: MariaDB knows it by that name.
 fn check_database(engine: &dyn Engine, wanted: &CreateDatabase, administrator: &str) -> Result<DatabaseSpec, Problem> {
+    let locale = wanted.locale.clone().or_else(|| engine.default_locale().map(str::to_owned));
+    let database = DatabaseSpec {
+        name: wanted.name.clone(),
+        owner: wanted.owner.clone(),
+        character_set: wanted.character_set.clone().unwrap_or_else(|| engine.default_character_set().to_owned()),
+        locale,
+    };
+    check_spec(engine, &database, administrator)?;
+    Ok(database)
+}
+
+/// Whether names are free to be given and the engine can make such a database.
+pub(crate) fn check_spec(engine: &dyn Engine, wanted: &DatabaseSpec, administrator: &str) -> Result<(), Problem> {
     if is_reserved_account(&wanted.owner) || wanted.owner.eq_ignore_ascii_case(administrator) {
         return Err(Problem::invalid("database_user_name", format!("The account name '{}' is reserved.", wanted.owner))
             .hint("Choose another name."));
@@ -177,15 +190,7 @@ fn check_database(engine: &dyn Engine, wanted: &CreateDatabase, administrator: &
             Problem::invalid("database_name", format!("The database name '{}' is reserved.", wanted.name)).hint("Choose another name.")
         );
     }
-    let locale = wanted.locale.clone().or_else(|| engine.default_locale().map(str::to_owned));
-    let database = DatabaseSpec {
-        name: wanted.name.clone(),
-        owner: wanted.owner.clone(),
-        character_set: wanted.character_set.clone().unwrap_or_else(|| engine.default_character_set().to_owned()),
-        locale,
-    };
-    engine.check_database(&database)?;
-    Ok(database)
+    engine.check_database(wanted)
 }
 
 /// What the group of a cluster is called, and which instances it has: one, or two that take each other's place.

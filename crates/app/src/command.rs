@@ -1,6 +1,7 @@
 //! What adapters may ask for, in the domain's words.
 
 use moorage_domain::cluster::{BackupWish, MaintenanceWindow, Tag};
+use moorage_domain::database::Privileges;
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
@@ -158,6 +159,32 @@ impl Default for SwitchOver {
     fn default() -> Self {
         Self { grace_seconds: 10, force: false }
     }
+}
+
+/// A database beside those that a cluster has.
+#[derive(Debug)]
+pub struct NewDatabase {
+    /// Its name, unique in its cluster.
+    pub name: String,
+    /// The account of its owner; called like the database where none is given.
+    pub user: Option<String>,
+    /// The owner's password; a random one where none is given. It is kept sealed.
+    pub password: Option<SecretString>,
+    /// Character set or encoding; that of the cluster's first database where none is given.
+    pub character_set: Option<String>,
+    /// Locale; that of the cluster's first database where none is given.
+    pub locale: Option<String>,
+}
+
+/// One more credential of a database.
+#[derive(Debug)]
+pub struct NewDatabaseCredential {
+    /// Name of the account, unique in its cluster.
+    pub user: String,
+    /// What it may do.
+    pub privileges: Privileges,
+    /// Its password; a random one where none is given. It is kept sealed.
+    pub password: Option<SecretString>,
 }
 
 /// Which clusters to list.

@@ -16,6 +16,16 @@ pub(crate) fn store(error: StoreError) -> Problem {
         StoreError::Taken { what: "project_name" } => {
             Problem::new(ProblemCode::NameTaken, "A project of that name already exists.").hint("Choose another name.").field("name")
         }
+        StoreError::Taken { what: "database_name" } => {
+            Problem::new(ProblemCode::NameTaken, "A database of that name already exists in the cluster.")
+                .hint("Choose another name.")
+                .field("name")
+        }
+        StoreError::Taken { what: "credential_user_name" } => {
+            Problem::new(ProblemCode::NameTaken, "An account of that name already exists in the cluster.")
+                .hint("Accounts of all databases of a cluster have different names. Choose another one.")
+                .field("user")
+        }
         StoreError::TooNew { found, known } => {
             Problem::new(ProblemCode::StoreTooNew, format!("The store has schema version {found}, this program knows {known}."))
                 .hint("Start the newer program that wrote it.")

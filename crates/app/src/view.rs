@@ -1,9 +1,11 @@
 //! What adapters are given to show: snapshots of the domain.
 
 use moorage_domain::cluster::Cluster;
+use moorage_domain::database::{Credential, Database};
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::instance::{Endpoint, Instance};
 use moorage_domain::service_state::ServiceState;
+use moorage_domain::{ClusterId, CredentialId, DatabaseId, OperationId};
 use moorage_engine::Fact;
 
 /// A cluster with everything that belongs to it.
@@ -23,6 +25,28 @@ impl ClusterView {
         let of_role = self.instances.iter().find(|(instance, _)| instance.role == "ACTIVE");
         of_role.or(self.instances.first()).map(|(instance, _)| instance)
     }
+}
+
+/// A database with its credentials.
+#[derive(Clone, Debug)]
+pub struct DatabaseView {
+    /// The row.
+    pub database: Database,
+    /// Its credentials, the oldest first.
+    pub credentials: Vec<Credential>,
+}
+
+/// The answer to a request about something inside a cluster that becomes an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The database.
+    pub database: DatabaseId,
+    /// The credential it is about, or that is made with the database.
+    pub credential: Option<CredentialId>,
+    /// The operation.
+    pub operation: OperationId,
 }
 
 /// A page of cluster rows.

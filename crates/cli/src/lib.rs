@@ -5,6 +5,7 @@ mod catalogue;
 mod cluster;
 mod connect;
 mod create;
+mod database;
 mod failure;
 mod logs;
 mod operation;
@@ -30,6 +31,10 @@ use talk::Talk;
 pub enum ClientCommand {
     /// Creates, lists, shows, starts, stops, restarts and terminates clusters
     Cluster(ClientArguments<cluster::ClusterCommand>),
+    /// Creates, lists, shows, quarantines, restores and deletes databases inside clusters
+    Database(ClientArguments<database::DatabaseCommand>),
+    /// Creates, lists, resets and deletes the accounts by which a database is used
+    Credential(ClientArguments<database::CredentialCommand>),
     /// Lists and shows the parameters that engines have
     ParameterGroup(ClientArguments<parameter::ParameterGroupCommand>),
     /// Lists and shows operations, and decides about those that wait for an operator
@@ -102,6 +107,12 @@ async fn carry_out(command: ClientCommand, talk: &mut Talk) -> Result<(), Failur
         }
         ClientCommand::Cluster(ClientArguments { options, command }) => {
             cluster::carry_out(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Database(ClientArguments { options, command }) => {
+            database::database(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Credential(ClientArguments { options, command }) => {
+            database::credential(command, &Server::reach(&options)?, options.output, talk).await
         }
         ClientCommand::Operation(ClientArguments { options, command }) => {
             operation::carry_out(command, &Server::reach(&options)?, options.output, talk).await

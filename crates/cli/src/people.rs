@@ -208,7 +208,8 @@ fn text(value: &Value, name: &str) -> String {
 }
 
 /// A list as a table of these fields, or as JSON.
-fn show_list(items: &[Value], fields: &[&str], empty: &str, output: Output, talk: &mut Talk) -> Result<(), Failure> {
+/// A list, column by column.
+pub(crate) fn show_list(items: &[Value], fields: &[&str], empty: &str, output: Output, talk: &mut Talk) -> Result<(), Failure> {
     match output {
         Output::Json => talk.data(&pretty(&json!(items))),
         Output::Table if items.is_empty() => {
@@ -223,7 +224,8 @@ fn show_list(items: &[Value], fields: &[&str], empty: &str, output: Output, talk
     }
 }
 
-fn show_one(document: &Value, fields: &[&str], output: Output, talk: &mut Talk) -> Result<(), Failure> {
+/// One thing, field by field.
+pub(crate) fn show_one(document: &Value, fields: &[&str], output: Output, talk: &mut Talk) -> Result<(), Failure> {
     match output {
         Output::Json => talk.data(&pretty(document)),
         Output::Table => {

@@ -79,6 +79,30 @@ ids! {
     OperationId,
     /// A sealed secret that a row refers to.
     SecretId,
+    /// A database in a cluster.
+    DatabaseId,
+    /// A credential of a database.
+    CredentialId,
+}
+
+/// The same digits with another first one, which is 0 in every identifier that begins with the time.
+fn beside(id: &str, first: char) -> String {
+    let rest = id.get(1..).unwrap_or_default();
+    format!("{first}{rest}")
+}
+
+impl DatabaseId {
+    /// The identifier of the database that a cluster was made with.
+    pub fn first_of(cluster: &ClusterId) -> Self {
+        Self(beside(cluster.as_str(), 'd'))
+    }
+}
+
+impl CredentialId {
+    /// The identifier of the credential that a cluster was made with: its owner's.
+    pub fn first_of(cluster: &ClusterId) -> Self {
+        Self(beside(cluster.as_str(), 'c'))
+    }
 }
 
 #[cfg(test)]
@@ -92,5 +116,13 @@ mod tests {
             assert_eq!(ClusterId::parse(bad), Err(NotAnId), "{bad}");
         }
         assert!(serde_json::from_str::<ClusterId>("\"../x\"").is_err());
+    }
+
+    #[test]
+    fn what_a_cluster_is_made_with_has_identifiers_of_its_own_that_follow_from_the_clusters() {
+        let cluster = ClusterId::from_bits(0x019a_585a_e67b_4e84_82fd_afc8_a4a5_be74);
+        assert_eq!(DatabaseId::first_of(&cluster).as_str(), "d19a585ae67b4e8482fdafc8a4a5be74");
+        assert_eq!(CredentialId::first_of(&cluster).as_str(), "c19a585ae67b4e8482fdafc8a4a5be74");
+        assert!(DatabaseId::parse(DatabaseId::first_of(&cluster).as_str()).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod allow_list;
 pub mod cluster;
+pub mod database;
 pub mod decide;
 pub mod endpoint_file;
 pub mod engine;
@@ -22,6 +23,8 @@ pub mod subnet;
 pub mod tenant;
 pub mod time;
 
-pub use id::{ActionId, ClusterId, GroupId, HostId, InstanceId, OperationId, ProjectId, SecretId, TokenId, UserId, VolumeId};
+pub use id::{
+    ActionId, ClusterId, CredentialId, DatabaseId, GroupId, HostId, InstanceId, OperationId, ProjectId, SecretId, TokenId, UserId, VolumeId,
+};
 pub use problem::{Category, Problem, ProblemCode};
 pub use time::Timestamp;

@@ -1,5 +1,6 @@
 //! Administrative conversations with a running instance over its Unix socket.
 
+use crate::accounts;
 use crate::character_set;
 use crate::database::{self, Wanted};
 use crate::parameters;
@@ -8,10 +9,10 @@ use crate::replication;
 use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::database::AccountSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::layout::{Place, ReplicationPassword};
 use moorage_domain::parameter::Parameter;
-use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{InstanceId, Problem, ProblemCode};
 use moorage_engine::{Acknowledgement, EngineError, EngineFacts, EngineSession, Position};
@@ -99,13 +100,23 @@ impl Session {
         within(STATEMENT_LIMIT, self.connection.query(question)).await
     }
 
+    /// The first row of what the second of two statements answers.
+    pub(crate) async fn last_row(&mut self, questions: &str) -> Result<Option<mysql_async::Row>, EngineError> {
+        within(STATEMENT_LIMIT, async {
+            let mut answers = self.connection.query_iter(questions).await?;
+            answers.collect::<mysql_async::Row>().await?;
+            Ok(answers.collect_and_drop().await?.into_iter().next())
+        })
+        .await
+    }
+
     /// The first row of an answer.
     pub(crate) async fn first(&mut self, question: &str) -> Result<Option<mysql_async::Row>, EngineError> {
         within(STATEMENT_LIMIT, self.connection.query_first(question)).await
     }
 }
 
-fn refuse(problem: Problem) -> EngineError {
+pub(crate) fn refuse(problem: Problem) -> EngineError {
     EngineError { problem, passing: false, cause: None }
 }
 
@@ -147,14 +158,7 @@ impl EngineSession for Session {
              (SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name}), \
              (SELECT MAX(JSON_VALUE(Priv, '$.access')) FROM mysql.global_priv WHERE User = {owner})"
         );
-        let connection = &mut self.connection;
-        let found: Option<(Option<String>, Option<String>)> = within(STATEMENT_LIMIT, async {
-            let mut answers = connection.query_iter(question).await?;
-            answers.collect::<mysql_async::Row>().await?;
-            let rows = answers.collect_and_drop().await?;
-            Ok(rows.into_iter().next())
-        })
-        .await?;
+        let found: Option<(Option<String>, Option<String>)> = self.last_row(&question).await?.map(mysql_async::from_row);
         let (existing, access) = found.unwrap_or_default();
         if let Some(existing) = existing.filter(|existing| existing != character_set::stored(wanted.character_set)) {
             return Err(refuse(Problem::new(
@@ -166,12 +170,29 @@ impl EngineSession for Session {
         within(STATEMENT_LIMIT, self.connection.query_drop(statements(&wanted, verifier, ambitious))).await
     }
 
-    async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError> {
-        if is_reserved_account(owner) || owner.eq_ignore_ascii_case(&self.administrator) || !is_verifier(&verifier.0) {
-            return Err(refuse(Problem::internal()));
-        }
-        let statement = format!("{SQL_MODE};ALTER USER {}@'%' IDENTIFIED BY PASSWORD {}", literal(owner), literal(&verifier.0));
-        within(STATEMENT_LIMIT, self.connection.query_drop(statement)).await
+    async fn ensure_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError> {
+        accounts::ensure_password(self, account, verifier).await
+    }
+    async fn ensure_database(&mut self, database: &DatabaseSpec) -> Result<(), EngineError> {
+        accounts::ensure_database(self, database).await
+    }
+    async fn ensure_account(&mut self, account: &AccountSpec, verifier: &Verifier) -> Result<(), EngineError> {
+        accounts::ensure_account(self, account, verifier).await
+    }
+    async fn has_account(&mut self, name: &str) -> Result<bool, EngineError> {
+        accounts::has_account(self, name).await
+    }
+    async fn end_sessions(&mut self, account: &str) -> Result<(), EngineError> {
+        accounts::end_sessions(self, account).await
+    }
+    async fn ensure_account_absent(&mut self, account: &AccountSpec) -> Result<(), EngineError> {
+        accounts::ensure_account_absent(self, account).await
+    }
+    async fn ensure_database_absent(&mut self, name: &str) -> Result<(), EngineError> {
+        accounts::ensure_database_absent(self, name).await
+    }
+    async fn database_sizes(&mut self) -> Result<Vec<(String, u64)>, EngineError> {
+        accounts::database_sizes(self).await
     }
 
     async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError> {

@@ -5,6 +5,7 @@
 
 use moorage_domain::InstanceId;
 use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::database::{AccountSpec, Privileges};
 use moorage_domain::engine::{EngineName, Installation};
 use moorage_domain::layout::{Place, ReplicationPassword, ReplicationSpec};
 use moorage_engine::Engine;
@@ -15,7 +16,7 @@ use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PASSWORD: &str = "It's-a \\Secret$1";
@@ -308,4 +309,85 @@ async fn a_server_that_cannot_start_says_why() {
     }
     let words = MariaDb.last_words(&bench.log().await);
     assert!(words.contains("Mars/Olympus"), "{words}");
+}
+
+#[tokio::test]
+async fn credentials_share_a_database_as_far_as_they_may_and_see_nothing_of_their_neighbours() {
+    for installation in installations() {
+        let directory = temporary();
+        let mut bench = bench(directory.path(), &installation);
+        let spec = contract::instance(&MariaDb, installation.clone(), bench.administrator());
+        let place = bench.place(&MariaDb.template(&installation, &spec.administrator)).await;
+        let layout = MariaDb.layout(&spec, &place);
+        bench.start(&layout).await;
+        let mut session = contract::connect(&MariaDb, &mut bench, &spec, &layout).await;
+        let verifier = |password: &str| MariaDb.verifier(password, [9; 16]).expect("a verifier");
+        session.ensure_database_with_owner(&contract::database(&MariaDb, "first", "boss"), &verifier(PASSWORD)).await.expect("made");
+        let ask = |user: &str, database: &str, statement: &str| mariadb(&bench, &layout.socket, user, PASSWORD, database, statement);
+        for (database, owner) in [("first", "boss"), ("second_x", "chief")] {
+            let began = Instant::now();
+            session.ensure_database(&contract::database(&MariaDb, database, owner)).await.expect("made");
+            let account = |name: String, privileges| AccountSpec { name, database: database.into(), privileges };
+            let accounts = [
+                account(owner.into(), Privileges::Owner),
+                account(format!("{owner}2"), Privileges::Owner),
+                account(format!("{owner}_w"), Privileges::ReadWrite),
+                account(format!("{owner}_r"), Privileges::ReadOnly),
+            ];
+            for account in &accounts {
+                session.ensure_account(account, &verifier(PASSWORD)).await.expect("made");
+            }
+            println!("{}: database {database} with four credentials in {:?}", installation.label(), began.elapsed());
+            let [_, other, writer, reader] = accounts.each_ref().map(|account| account.name.as_str());
+            ask(owner, database, "CREATE TABLE t (a int); INSERT INTO t VALUES (1)").expect("the owner's table");
+            ask(other, database, "ALTER TABLE t ADD b int; INSERT INTO t (a) VALUES (2)").expect("another owner's as well");
+            ask(writer, database, "INSERT INTO t (a) VALUES (3); UPDATE t SET a = 4 WHERE a = 3").expect("writes");
+            assert_eq!(ask(reader, database, "SELECT count(*) FROM t").as_deref(), Ok("3"));
+            for (refused, why) in [
+                (ask(reader, database, "INSERT INTO t (a) VALUES (9)"), "INSERT command denied"),
+                (ask(reader, database, "CREATE TABLE x (a int)"), "CREATE command denied"),
+                (ask(writer, database, "DROP TABLE t"), "DROP command denied"),
+                (ask(owner, database, "CREATE DATABASE x"), "Access denied"),
+                (ask(owner, database, "CREATE USER x"), "Access denied"),
+                (ask(owner, database, &format!("GRANT SELECT ON {database}.* TO {reader}")), "Access denied"),
+                (ask(owner, "mysql", "SELECT 1"), "Access denied"),
+            ] {
+                let words = refused.expect_err(why);
+                assert!(words.contains(why), "expected {why:?}, got {words:?}");
+            }
+            let mut seen: Vec<_> = ask(reader, database, "SHOW DATABASES").expect("a list").lines().map(str::to_owned).collect();
+            seen.retain(|name| name != "information_schema");
+            assert_eq!(seen, [database]);
+        }
+        // An underscore in a name stands for itself.
+        administer(&bench, &layout.socket, "CREATE DATABASE secondyx");
+        for (user, database) in [("boss", "second_x"), ("chief", "first"), ("chief_r", "secondyx")] {
+            assert!(ask(user, database, "SELECT 1").expect_err("a neighbour").contains("Access denied"), "{user}");
+        }
+        administer(&bench, &layout.socket, "DROP DATABASE secondyx");
+
+        // Another password ends what the former one opened.
+        let mut open = bench.command(bench.clients.join("mariadb"), &[("MYSQL_PWD".into(), PASSWORD.into())]);
+        open.args(["--no-defaults", "-u", "boss_w", "-e", "SELECT SLEEP(30)", "first", "-S"]).arg(&layout.socket);
+        let mut open = open.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the client starts");
+        let began = Instant::now();
+        while administer(&bench, &layout.socket, "SELECT count(*) FROM information_schema.PROCESSLIST WHERE USER = 'boss_w'") != "1" {
+            assert!(began.elapsed().as_secs() < 20, "it never connected");
+        }
+        session.ensure_password("boss_w", &verifier("An0ther!")).await.expect("another password");
+        session.end_sessions("boss_w").await.expect("ended");
+        assert!(!open.wait().expect("its end").success() && began.elapsed().as_secs() < 25);
+        assert!(ask("boss_w", "first", "SELECT 1").expect_err("the former password").contains("Access denied"));
+        assert_eq!(mariadb(&bench, &layout.socket, "boss_w", "An0ther!", "first", "SELECT 1").as_deref(), Ok("1"));
+
+        for name in ["chief", "chief2", "chief_w", "chief_r"] {
+            let account = AccountSpec { name: name.into(), database: "second_x".into(), privileges: Privileges::Owner };
+            session.ensure_account_absent(&account).await.expect("gone");
+        }
+        session.ensure_database_absent("second_x").await.expect("gone");
+        let left = administer(&bench, &layout.socket, "SELECT GROUP_CONCAT(User ORDER BY User) FROM mysql.global_priv WHERE Host = '%'");
+        assert_eq!(left, "boss,boss2,boss_r,boss_w");
+        drop(session);
+        assert!(bench.stop().await);
+    }
 }

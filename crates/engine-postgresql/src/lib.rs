@@ -12,6 +12,7 @@ use moorage_engine::{Engine, EngineError, EngineSession, Fact, Package};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod accounts;
 mod copies;
 mod database;
 mod encoding;

@@ -1,5 +1,6 @@
 //! Administrative conversations with a running instance over its Unix socket.
 
+use crate::accounts;
 use crate::database::{self, Wanted};
 use crate::parameters;
 use crate::quote::{identifier, literal};
@@ -9,10 +10,10 @@ use crate::template::READY_DATABASE;
 use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::database::AccountSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::layout::{Place, ReplicationPassword};
 use moorage_domain::parameter::Parameter;
-use moorage_domain::parameters::is_reserved_account;
 use moorage_domain::secret::Verifier;
 use moorage_domain::{InstanceId, Problem, ProblemCode};
 use moorage_engine::{Acknowledgement, EngineError, EngineFacts, EngineSession, Position};
@@ -26,6 +27,11 @@ const ADMINISTRATORS_DATABASE: &str = "postgres";
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Creating a database in another encoding copies files; everything else takes milliseconds.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
+
+/// A statement that fails may carry a verifier, which has no place in a log that a tenant reads. The rest takes precedence over what the
+/// owner of a database has set for whoever connects to it.
+const OPTIONS: &str = "-c log_min_error_statement=panic -c search_path=pg_catalog -c role=none -c default_transaction_read_only=off \
+    -c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0";
 
 /// A connection as the administrator.
 pub struct Session {
@@ -80,8 +86,7 @@ async fn open(socket: &Path, database: &str) -> Result<Session, OpenError> {
     let stream = UnixStream::connect(socket).await.map_err(OpenError::Socket)?;
     let mut config = tokio_postgres::Config::new();
     config.user(ADMINISTRATOR).dbname(database).application_name("moorage");
-    // A statement that fails may carry a verifier, which has no place in a log that a tenant reads.
-    config.options("-c log_min_error_statement=panic");
+    config.options(OPTIONS);
     let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(OpenError::Sql)?;
     let connection = tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -136,6 +141,14 @@ impl Session {
         connect(&self.socket).await
     }
 
+    /// A conversation with the same server about one of its databases.
+    pub(crate) async fn within(&self, database: &str) -> Result<Session, EngineError> {
+        match tokio::time::timeout(CONNECT_LIMIT, open(&self.socket, database)).await {
+            Ok(opened) => opened.map_err(explain),
+            Err(late) => Err(EngineError::unreachable(late)),
+        }
+    }
+
     /// The first column of the first row.
     pub(crate) async fn one(&self, statement: &str) -> Result<Option<String>, EngineError> {
         Ok(self.rows(statement).await?.first().and_then(|row| row.get(0)).map(String::from))
@@ -180,6 +193,10 @@ impl Session {
     }
 }
 
+pub(crate) fn refuse(problem: Problem) -> EngineError {
+    EngineError { problem, passing: false, cause: None }
+}
+
 /// Statements that make the owner account: able to log in and nothing else.
 fn owner_statements(wanted: &Wanted<'_>, verifier: &Verifier, found: &Found) -> String {
     let owner = identifier(wanted.owner);
@@ -201,7 +218,7 @@ fn ownership_statements(wanted: &Wanted<'_>) -> String {
     format!("ALTER DATABASE {database} OWNER TO {owner};REVOKE ALL ON DATABASE {database} FROM PUBLIC;")
 }
 
-fn creation_statement(wanted: &Wanted<'_>) -> String {
+pub(crate) fn creation_statement(wanted: &Wanted<'_>) -> String {
     format!(
         "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE {}",
         identifier(wanted.name),
@@ -213,7 +230,6 @@ fn creation_statement(wanted: &Wanted<'_>) -> String {
 #[async_trait]
 impl EngineSession for Session {
     async fn ensure_database_with_owner(&mut self, database: &DatabaseSpec, verifier: &Verifier) -> Result<(), EngineError> {
-        let refuse = |problem: Problem| EngineError { problem, passing: false, cause: None };
         let wanted = database::check(database).map_err(refuse)?;
         if !is_verifier(&verifier.0) {
             return Err(refuse(Problem::new(ProblemCode::Internal, "The password of the owner was not turned into a verifier.")));
@@ -247,11 +263,29 @@ impl EngineSession for Session {
         Ok(())
     }
 
-    async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError> {
-        if is_reserved_account(owner) || !is_verifier(&verifier.0) {
-            return Err(EngineError { problem: Problem::internal(), passing: false, cause: None });
-        }
-        self.rows(&format!("ALTER ROLE {} PASSWORD {}", identifier(owner), literal(&verifier.0))).await.map(drop)
+    async fn ensure_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError> {
+        accounts::ensure_password(self, account, verifier).await
+    }
+    async fn ensure_database(&mut self, database: &DatabaseSpec) -> Result<(), EngineError> {
+        accounts::ensure_database(self, database).await
+    }
+    async fn ensure_account(&mut self, account: &AccountSpec, verifier: &Verifier) -> Result<(), EngineError> {
+        accounts::ensure_account(self, account, verifier).await
+    }
+    async fn has_account(&mut self, name: &str) -> Result<bool, EngineError> {
+        accounts::has_account(self, name).await
+    }
+    async fn end_sessions(&mut self, account: &str) -> Result<(), EngineError> {
+        accounts::end_sessions(self, account).await
+    }
+    async fn ensure_account_absent(&mut self, account: &AccountSpec) -> Result<(), EngineError> {
+        accounts::ensure_account_absent(self, account).await
+    }
+    async fn ensure_database_absent(&mut self, name: &str) -> Result<(), EngineError> {
+        accounts::ensure_database_absent(self, name).await
+    }
+    async fn database_sizes(&mut self) -> Result<Vec<(String, u64)>, EngineError> {
+        accounts::database_sizes(self).await
     }
 
     async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError> {
@@ -286,7 +320,7 @@ impl EngineSession for Session {
 
     async fn ensure_replication_account(&mut self, verifier: &Verifier) -> Result<(), EngineError> {
         if !is_verifier(&verifier.0) {
-            return Err(EngineError { problem: Problem::internal(), passing: false, cause: None });
+            return Err(refuse(Problem::internal()));
         }
         replication::ensure_account(self, verifier).await
     }

@@ -4,13 +4,14 @@
 #![allow(clippy::print_stdout)]
 
 use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::database::{AccountSpec, Privileges};
 use moorage_domain::engine::{EngineName, Installation};
 use moorage_engine::Engine;
 use moorage_engine::contract::local::Bench;
 use moorage_engine::contract::{self, Runner};
 use moorage_engine_postgresql::PostgreSql;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const PASSWORD: &str = "It's-a \\Secret$1";
@@ -207,4 +208,110 @@ async fn a_server_that_cannot_start_says_why() {
     }
     let words = PostgreSql.last_words(&bench.log().await);
     assert!(words.contains("Mars/Olympus"), "{words}");
+}
+
+#[tokio::test]
+async fn credentials_share_a_database_as_far_as_they_may_and_see_nothing_of_their_neighbours() {
+    for installation in installations() {
+        let directory = temporary();
+        let mut bench = bench(directory.path(), &installation);
+        let spec = contract::instance(&PostgreSql, installation.clone(), bench.administrator());
+        let place = bench.place(&PostgreSql.template(&installation, &spec.administrator)).await;
+        let layout = PostgreSql.layout(&spec, &place);
+        bench.start(&layout).await;
+        let mut session = contract::connect(&PostgreSql, &mut bench, &spec, &layout).await;
+        let verifier = |password: &str| PostgreSql.verifier(password, [9; 16]).expect("a verifier");
+        session.ensure_database_with_owner(&contract::database(&PostgreSql, "first", "boss"), &verifier(PASSWORD)).await.expect("made");
+        let ask = |user: &str, database: &str, statement: &str| psql(&bench, &layout.socket, user, PASSWORD, database, statement);
+        ask("boss", "first", "CREATE SCHEMA deep; CREATE TABLE deep.old (a int); INSERT INTO deep.old VALUES (1)").expect("a table");
+
+        // The first database, whose owner is an account, and one made beside it, which gets groups at once.
+        for (database, owner) in [("first", "boss"), ("second", "chief")] {
+            let began = Instant::now();
+            session.ensure_database(&contract::database(&PostgreSql, database, owner)).await.expect("made");
+            let account = |name: String, privileges| AccountSpec { name, database: database.into(), privileges };
+            let accounts = [
+                account(owner.into(), Privileges::Owner),
+                account(format!("{owner}2"), Privileges::Owner),
+                account(format!("{owner}_w"), Privileges::ReadWrite),
+                account(format!("{owner}_r"), Privileges::ReadOnly),
+            ];
+            for account in &accounts {
+                session.ensure_account(account, &verifier(PASSWORD)).await.expect("made");
+            }
+            println!("{}: database {database} with four credentials in {:?}", installation.label(), began.elapsed());
+            let [_, other, writer, reader] = accounts.each_ref().map(|account| account.name.as_str());
+
+            ask(owner, database, "CREATE TABLE t (id serial PRIMARY KEY, a int); INSERT INTO t (a) VALUES (1)").expect("the owner's table");
+            ask(other, database, "ALTER TABLE t ADD b int; INSERT INTO t (a) VALUES (2); CREATE SCHEMA s; CREATE TABLE s.u (a int)")
+                .expect("another owner's as well");
+            ask(owner, database, "ALTER TABLE s.u ADD b int; DROP TABLE s.u; CREATE TABLE s.u (a int)").expect("and the other way round");
+            ask(writer, database, "INSERT INTO t (a) VALUES (3); UPDATE t SET a = 4 WHERE a = 3; INSERT INTO s.u VALUES (1)")
+                .expect("writes");
+            assert_eq!(ask(reader, database, "SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM s.u)").as_deref(), Ok("4"));
+            for (refused, why) in [
+                (ask(reader, database, "INSERT INTO t (a) VALUES (9)"), "permission denied for table t"),
+                (ask(reader, database, "DELETE FROM s.u"), "permission denied for table u"),
+                (ask(reader, database, "CREATE TABLE x (a int)"), "permission denied for schema public"),
+                (ask(writer, database, "DROP TABLE t"), "must be owner of table t"),
+                (ask(writer, database, "CREATE TABLE x (a int)"), "permission denied for schema public"),
+                (ask(owner, database, "CREATE ROLE x"), "permission denied to create role"),
+                (
+                    ask(owner, database, &format!("DO $$ BEGIN EXECUTE format('GRANT %I TO {reader}', current_user); END $$")),
+                    "must have admin option",
+                ),
+                (ask(owner, database, "SET ROLE moorage_admin"), "permission denied to set role"),
+                (ask(owner, "postgres", "SELECT 1"), "permission denied for database"),
+            ] {
+                let words = refused.expect_err(why);
+                assert!(words.contains(why), "expected {why:?}, got {words:?}");
+            }
+        }
+        assert_eq!(ask("boss_r", "first", "SELECT count(*) FROM deep.old").as_deref(), Ok("1"), "what was there before");
+        for (user, database) in [("boss", "second"), ("chief", "first"), ("chief_r", "first"), ("boss2", "second")] {
+            assert!(ask(user, database, "SELECT 1").expect_err("a neighbour").contains("permission denied for database"), "{user}");
+        }
+
+        // Settings of a database are its owner's; whoever administers it is not stopped by them.
+        ask("chief", "second", "ALTER DATABASE second SET statement_timeout = '1ms'; ALTER DATABASE second SET role = 'chief_r'")
+            .expect("set");
+        ask("chief", "second", "ALTER DATABASE second SET default_transaction_read_only = on").expect("set");
+        let gone = AccountSpec { name: "chief".into(), database: "second".into(), privileges: Privileges::Owner };
+        session.ensure_account_absent(&gone).await.expect("its owner goes");
+        ask("chief2", "second", "SET TRANSACTION READ WRITE; SET statement_timeout = 0; ALTER DATABASE second RESET ALL")
+            .expect("reset by the other owner");
+        assert_eq!(ask("chief2", "second", "SELECT count(*) FROM t").as_deref(), Ok("3"), "what it made stays");
+        ask("chief2", "second", "DROP TABLE t").expect("and is the other owner's");
+        assert!(ask("chief", "second", "SELECT 1").expect_err("gone").contains("password authentication failed"));
+
+        // Another password ends what the former one opened.
+        let mut open =
+            bench.command(bench.clients.join("psql"), &[("PGPASSWORD".into(), PASSWORD.into()), ("PATH".into(), "/usr/bin:/bin".into())]);
+        open.args(["--no-psqlrc", "-w", "-p", "5432", "-U", "boss_w", "-d", "first", "-h"])
+            .arg(layout.socket.parent().expect("a directory"));
+        let mut open = open.args(["-c", "SELECT pg_sleep(30)"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql starts");
+        let began = Instant::now();
+        while ask("boss_r", "first", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'boss_w'").as_deref() != Ok("1") {
+            assert!(began.elapsed().as_secs() < 20, "it never connected");
+        }
+        session.ensure_password("boss_w", &verifier("An0ther!")).await.expect("another password");
+        session.end_sessions("boss_w").await.expect("ended");
+        assert!(!open.wait().expect("its end").success() && began.elapsed().as_secs() < 25);
+        assert!(ask("boss_w", "first", "SELECT 1").expect_err("the former password").contains("password authentication failed"));
+        assert_eq!(psql(&bench, &layout.socket, "boss_w", "An0ther!", "first", "SELECT 1").as_deref(), Ok("1"));
+
+        for name in ["chief2", "chief_w", "chief_r"] {
+            let account = AccountSpec { name: name.into(), database: "second".into(), privileges: Privileges::Owner };
+            session.ensure_account_absent(&account).await.expect("gone");
+        }
+        session.ensure_database_absent("second").await.expect("gone");
+        let left = ask("boss", "first", "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^(pg_|boss)'");
+        assert_eq!(
+            left.map(|left| left.replace(|c: char| c.is_ascii_digit(), "")).as_deref(),
+            Ok("moorage_admin moorage_owners_ moorage_readers_ moorage_writers_"),
+            "of the first database only"
+        );
+        drop(session);
+        assert!(bench.stop().await);
+    }
 }

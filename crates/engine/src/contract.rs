@@ -3,6 +3,7 @@
 use crate::{Engine, EngineSession};
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::database::{AccountSpec, Privileges};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::Installation;
 use moorage_domain::layout::{InstanceSpec, JobStep, Place, ProcessLayout, TemplateSpec};
@@ -87,6 +88,7 @@ pub async fn all(engine: &dyn Engine, runner: &mut dyn Runner) {
     let mut session = connect(engine, runner, &spec, &layout).await;
     assert_eq!(probe(engine, &spec, &layout).await, Probe::Answered);
     databases_are_made_once(engine, session.as_mut(), &spec).await;
+    databases_and_accounts_come_and_go(engine, session.as_mut()).await;
     parameters_are_what_is_applied(session.as_mut()).await;
     drop(session);
 
@@ -221,18 +223,68 @@ async fn databases_are_made_once(engine: &dyn Engine, session: &mut dyn EngineSe
     still_there(session, "after it was made").await;
 
     for password in ["Third-Pa55", "Third-Pa55"] {
-        session.ensure_owner_password("clerk", &verifier(password)).await.expect("may be repeated");
+        session.ensure_password("clerk", &verifier(password)).await.expect("may be repeated");
     }
     still_there(session, "after the owner got another password").await;
-    assert!(session.ensure_owner_password("nobody-knows", &verifier("x")).await.is_err(), "an account that is not there");
+    assert!(session.ensure_password("nobody-knows", &verifier("x")).await.is_err(), "an account that is not there");
     let clear = Verifier(String::from("a password in clear"));
-    assert!(session.ensure_owner_password("clerk", &clear).await.is_err(), "a password in clear is never stored");
+    assert!(session.ensure_password("clerk", &clear).await.is_err(), "a password in clear is never stored");
 
     let reserved = database(engine, "orders", "root");
     assert!(session.ensure_database_with_owner(&reserved, &verifier("x")).await.is_err(), "a reserved owner is refused here too");
     let clear = Verifier(String::from("a password in clear"));
     assert!(session.ensure_database_with_owner(&wanted, &clear).await.is_err(), "a password in clear is never stored");
     still_there(session, "after refusals").await;
+}
+
+async fn databases_and_accounts_come_and_go(engine: &dyn Engine, session: &mut dyn EngineSession) {
+    let verifier = |password: &str| engine.verifier(password, [5; 16]).expect("a verifier");
+    let account = |name: &str, database: &str, privileges| AccountSpec { name: name.into(), database: database.into(), privileges };
+    for odd in ["stock", "st\"o'c`k \\_%"] {
+        let wanted = database(engine, odd, "keeper");
+        let names = ["keeper", "writer", "it's a \"reader\""];
+        let accounts = Privileges::ALL.iter().zip(names).map(|(privileges, name)| account(name, odd, *privileges)).collect::<Vec<_>>();
+        for _ in 0..2 {
+            session.ensure_database(&wanted).await.expect("may be repeated");
+            for account in &accounts {
+                session.ensure_account(account, &verifier("First-Pa55")).await.expect("may be repeated");
+            }
+        }
+        assert_eq!(session.observe().await.expect("an observation").databases, ["orders", odd]);
+        assert!(session.has_account("writer").await.expect("asked") && !session.has_account("nobody-knows").await.expect("asked"));
+        let mut sizes = session.database_sizes().await.expect("sizes");
+        sizes.sort();
+        assert_eq!(sizes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["orders", odd]);
+        for account in &accounts {
+            session.ensure_password(&account.name, &verifier("Second-Pa55")).await.expect("another password");
+            session.end_sessions(&account.name).await.expect("nobody is connected");
+        }
+        for _ in 0..2 {
+            for account in &accounts {
+                session.ensure_account_absent(account).await.expect("may be repeated");
+                assert!(!session.has_account(&account.name).await.expect("asked"));
+            }
+            session.ensure_database_absent(odd).await.expect("may be repeated");
+        }
+        still_there(session, "after another one went").await;
+    }
+    // The first database gets more accounts, and they go again.
+    let more = account("second-clerk", "orders", Privileges::Owner);
+    session.ensure_account(&more, &verifier("First-Pa55")).await.expect("another owner");
+    session.ensure_account_absent(&more).await.expect("gone");
+    assert!(session.has_account("clerk").await.expect("asked"));
+
+    assert!(session.ensure_account(&account("x", "nowhere", Privileges::Owner), &verifier("x")).await.is_err(), "no such database");
+    assert!(session.ensure_account(&account("root", "orders", Privileges::Owner), &verifier("x")).await.is_err(), "a reserved name");
+    let clear = Verifier(String::from("a password in clear"));
+    assert!(session.ensure_account(&account("x", "orders", Privileges::Owner), &clear).await.is_err(), "never stored");
+    for reserved in ["mysql", "postgres"] {
+        assert!(session.ensure_database_absent(reserved).await.is_err(), "the engine's own");
+    }
+    for reserved in ["root", "moorage_admin", "postgres"] {
+        assert!(session.ensure_account_absent(&account(reserved, "orders", Privileges::Owner)).await.is_err(), "the engine's own");
+        assert!(session.end_sessions(reserved).await.is_err(), "the engine's own");
+    }
 }
 
 async fn still_there(session: &mut dyn EngineSession, when: &str) {

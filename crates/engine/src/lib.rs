@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use moorage_domain::InstanceId;
 use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::database::AccountSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
 use moorage_domain::layout::{InstanceSpec, JobStep, Place, ProcessLayout, Program, ReplicationPassword, TemplateSpec};
@@ -128,9 +129,23 @@ pub trait EngineSession: Send {
     /// or given this verifier), and is the owner's alone: no superuser, no CREATEROLE, no FILE, nothing outside it
     /// (decisions 2).
     async fn ensure_database_with_owner(&mut self, database: &DatabaseSpec, verifier: &Verifier) -> Result<(), EngineError>;
-    /// Makes sure the owner account, which exists, logs in with what has this verifier. Nothing else of it changes, and who is
-    /// logged in stays so.
-    async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError>;
+    /// Makes sure the account, which exists, logs in with what has this verifier. Nothing else of it changes, and who is logged in
+    /// stays so.
+    async fn ensure_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError>;
+    /// Makes sure there is such a database beside the others, in which nobody may do anything yet; its owner is made afterwards.
+    async fn ensure_database(&mut self, database: &DatabaseSpec) -> Result<(), EngineError>;
+    /// Makes sure there is such an account, which logs in with what has this verifier, and may do what it says and nothing else.
+    async fn ensure_account(&mut self, account: &AccountSpec, verifier: &Verifier) -> Result<(), EngineError>;
+    /// Whether there is an account of that name.
+    async fn has_account(&mut self, name: &str) -> Result<bool, EngineError>;
+    /// Ends the sessions of an account; it may log in again.
+    async fn end_sessions(&mut self, account: &str) -> Result<(), EngineError>;
+    /// Makes sure there is no such account, and no session of it; what it made in its database stays.
+    async fn ensure_account_absent(&mut self, account: &AccountSpec) -> Result<(), EngineError>;
+    /// Makes sure there is no such database, whoever is connected to it.
+    async fn ensure_database_absent(&mut self, name: &str) -> Result<(), EngineError>;
+    /// What each database takes on disk, in bytes, by name.
+    async fn database_sizes(&mut self) -> Result<Vec<(String, u64)>, EngineError>;
     /// The parameters of the running engine by name, with the values it really applies.
     async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError>;
     /// What the engine says of itself.

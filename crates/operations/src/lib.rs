@@ -3,6 +3,13 @@
 //! What every step relies on: it reads the world first, chooses names one step before it uses them, only ensures, and
 //! leaves one commit behind. Step names and state fields are a wire format: add, never rename.
 
+mod accounts;
+pub mod credential_create;
+pub mod credential_delete;
+pub mod credential_reset_password;
+pub mod database_create;
+pub mod database_delete;
+pub mod database_quarantine;
 pub mod failover;
 pub mod manifest;
 pub mod owner;
@@ -87,4 +94,10 @@ pub fn all() -> Registry<World> {
         .with(synchronize_parameters::SynchronizeParameters)
         .with(renew_certificate::RenewCertificate)
         .with(set_public_address::SetPublicAddress)
+        .with(database_create::CreateDatabase)
+        .with(database_quarantine::QuarantineDatabase)
+        .with(database_delete::DeleteDatabase)
+        .with(credential_create::CreateCredential)
+        .with(credential_reset_password::ResetPassword)
+        .with(credential_delete::DeleteCredential)
 }

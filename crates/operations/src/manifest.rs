@@ -1,6 +1,7 @@
 //! Manifests: what a store knows of a cluster, and of people, kept beside the data, so that a lost store can be rebuilt.
 
 use crate::world::{World, host_failed, store_failed};
+use moorage_domain::database::Stage;
 use moorage_domain::{ClusterId, InstanceId};
 use moorage_durable::StepError;
 use moorage_host::HostError;
@@ -71,6 +72,18 @@ fn lasting(mut row: StoredRow) -> StoredRow {
     if row.table == "instance" {
         row.set("observed", StoredValue::Text("{}".into()));
         row.set("observed_at", StoredValue::Null(()));
+    }
+    // What was under way is not known after a rebuild: it can be removed, and a password that was about to change is set anew.
+    if row.table == "database" {
+        row.set("used_bytes", StoredValue::Null(()));
+        row.set("stage", StoredValue::Text(Stage::Made.as_str().to_owned()));
+    }
+    if row.table == "credential" {
+        row.set("stage", StoredValue::Text(Stage::Made.as_str().to_owned()));
+        if row.text("sealed_next").is_some() {
+            row.set("sealed_password", StoredValue::Null(()));
+            row.set("sealed_next", StoredValue::Null(()));
+        }
     }
     // Who may be promoted is true of a moment.
     if row.table == "replication" {

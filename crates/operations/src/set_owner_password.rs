@@ -4,8 +4,9 @@ use crate::owner;
 use crate::serving::describe;
 use crate::world::{World, engine_failed, insist};
 use async_trait::async_trait;
-use moorage_domain::SecretId;
+use moorage_domain::{CredentialId, SecretId};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
+use moorage_store::{CredentialChange, Write};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ async fn apply(request: &Request, context: &mut Context<World>) -> Result<Next<S
     let (layout, _) = describe(world, &loaded.cluster, loaded.instance()?).await?;
     let engine = world.engine(loaded.cluster.engine)?;
     let mut session = engine.connect(&layout.socket, &world.host.administrator()).await.map_err(engine_failed)?;
-    session.ensure_owner_password(&loaded.cluster.spec.database.owner, &verifier).await.map_err(engine_failed)?;
+    session.ensure_password(&loaded.cluster.spec.database.owner, &verifier).await.map_err(engine_failed)?;
+    let owner = CredentialId::first_of(&loaded.cluster.id);
+    context.write(Write::Credential(owner, CredentialChange::PasswordUnknown));
     Ok(Next::Done)
 }

@@ -1,12 +1,12 @@
 //! Changes of domain rows as data: what a step decides is committed together with the step.
 
-use crate::{StoreResult, UnitOfWork};
+use crate::{CredentialChange, DatabaseChange, StoreResult, UnitOfWork};
 use moorage_domain::cluster::{ClusterSpec, Wish};
 use moorage_domain::engine::Version;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
 use moorage_domain::parameter::AppliedParameters;
 use moorage_domain::replication::Replication;
-use moorage_domain::{ClusterId, HostId, InstanceId, Timestamp};
+use moorage_domain::{ClusterId, CredentialId, DatabaseId, HostId, InstanceId, Timestamp};
 
 /// One change of domain rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +31,16 @@ pub enum Write {
     Parameters(ClusterId, AppliedParameters),
     /// A cluster's creation failed for good.
     CreationFailed(ClusterId, String),
-    /// A cluster is gone; its name is free again.
+    /// A cluster is gone with its databases; its name is free again.
     Gone(ClusterId),
     /// What was last seen of an instance.
     Observed(InstanceId, Observed),
     /// Who writes in a cluster and who may take its place.
     Replication(Replication),
+    /// What changes about a database.
+    Database(DatabaseId, DatabaseChange),
+    /// What changes about a credential.
+    Credential(CredentialId, CredentialChange),
     /// A cluster's instances go, and so does what is known of who writes.
     RemoveReplication(ClusterId),
 }
@@ -57,10 +61,13 @@ impl UnitOfWork {
             Write::CreationFailed(cluster, why) => self.set_creation_failed(cluster, why, now).await,
             Write::Gone(cluster) => {
                 self.remove_parameters(cluster).await?;
+                self.remove_databases(cluster).await?;
                 self.set_gone(cluster, now).await
             }
             Write::Observed(instance, observed) => self.observe_instance(instance, observed, now).await,
             Write::Replication(replication) => self.put_replication(replication).await,
+            Write::Database(database, change) => self.change_database(database, change).await,
+            Write::Credential(credential, change) => self.change_credential(credential, change).await,
             Write::RemoveReplication(cluster) => self.remove_replication(cluster).await,
         }
     }

@@ -9,8 +9,8 @@ use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::instance::Instance;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::{ClusterId, HostId, OperationId, ProjectId, Timestamp};
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
 macro_rules! select_cluster {
     ($rest:literal) => {
@@ -74,6 +74,7 @@ statements! {
     GET = select_cluster!("WHERE c.id = $1 AND c.gone_at IS NULL");
     GET_IN_PROJECT = select_cluster!("WHERE c.project_id = $1 AND c.id = $2 AND c.gone_at IS NULL");
     GET_BY_NAME = select_cluster!("WHERE c.project_id = $1 AND c.name = $2 AND c.gone_at IS NULL");
+    ALL = select_cluster!("WHERE c.gone_at IS NULL");
     ALL_OF_HOST = select_cluster!("WHERE c.host_id = $1 AND c.gone_at IS NULL ORDER BY c.id");
     SPECS_OF_HOST = "SELECT spec FROM cluster WHERE host_id = $1 AND gone_at IS NULL";
     NAMED = concat!(select_cluster!(""), filter!(perhaps, given, perhaps), "LIMIT $6 OFFSET $7");
@@ -178,6 +179,17 @@ fn read(row: &AnyRow) -> StoreResult<Cluster> {
         modified_at: Timestamp(number("modified_at")?),
         modified_by: text("modified_by")?,
     })
+}
+
+/// Gives every live cluster the rows of the database it was made with, of which older stores know by its specification only.
+pub(crate) async fn insert_first_databases(connection: &mut AnyConnection) -> StoreResult<()> {
+    let rows = sqlx::query(ALL).fetch_all(&mut *connection).await.map_err(failed("listing clusters"))?;
+    for row in &rows {
+        let cluster = read(row)?;
+        crate::database::insert(connection, &crate::database::first_of(&cluster)).await?;
+        crate::database::insert_credential(connection, &crate::database::owner_of(&cluster)).await?;
+    }
+    Ok(())
 }
 
 /// The statements that count and that read a page of what a filter finds.
@@ -289,7 +301,8 @@ pub trait Clusters: Rows {
 impl<R: Rows> Clusters for R {}
 
 impl UnitOfWork {
-    /// Inserts a cluster; its state is projected when the operation that makes it is submitted.
+    /// Inserts a cluster with its first database and that one's owner; its state is projected when the operation that makes it is
+    /// submitted.
     pub async fn insert_cluster(&mut self, new: &NewCluster<'_>) -> StoreResult<()> {
         let cluster = new.cluster;
         let spec = serde_json::to_string(&cluster.spec).map_err(|e| unreadable("cluster specification", e))?;
@@ -310,7 +323,8 @@ impl UnitOfWork {
             .execute(self.connection())
             .await
             .map_err(failed("inserting a cluster"))?;
-        Ok(())
+        self.insert_database(&crate::database::first_of(cluster)).await?;
+        self.insert_credential(&crate::database::owner_of(cluster)).await
     }
 
     /// Remembers who asked for a change.

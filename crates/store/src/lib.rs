@@ -10,6 +10,7 @@ mod apply;
 mod cluster;
 mod connect;
 mod credential;
+mod database;
 mod endpoint;
 mod figures;
 mod idempotency;
@@ -37,6 +38,7 @@ pub use apply::Write;
 pub use cluster::{ClusterFilter, ClusterPage, ClusterSort, Clusters, NewCluster};
 pub use connect::StoreAddress;
 pub use credential::{AccessKeyRow, Credentials, NewCredential};
+pub use database::{CredentialChange, DatabaseChange, Databases};
 pub use endpoint::Endpoints;
 pub use figures::Figures;
 pub use idempotency::{IdempotencyKeys, KeyedRequest};
@@ -67,7 +69,8 @@ pub enum StoreError {
     /// A uniqueness rule was hit: somebody else has it already.
     #[error("{what} is taken")]
     Taken {
-        /// The rule (`cluster_name`, `endpoint_address`, `instance_uid`, `instance_number`, `account_name`, `project_name`).
+        /// The rule (`cluster_name`, `endpoint_address`, `instance_uid`, `instance_number`, `account_name`, `project_name`,
+        /// `database_name`, `credential_user_name`).
         what: &'static str,
     },
     /// The lease under which the work was done belongs to somebody else by now.
@@ -151,8 +154,13 @@ fn taken(message: &str) -> &'static str {
         ("instance.host_id, instance.number", "instance_number"),
         ("instance_number", "instance_number"),
         ("cluster_lock", "cluster_lock"),
+        ("database_lock", "database_lock"),
         ("account.name", "account_name"),
         ("account_name", "account_name"),
+        ("database.cluster_id, database.name", "database_name"),
+        ("database_name", "database_name"),
+        ("credential.cluster_id, credential.user_name", "credential_user_name"),
+        ("credential_user_name", "credential_user_name"),
         ("project.name", "project_name"),
         ("project_name", "project_name"),
     ];

@@ -1,7 +1,7 @@
 //! Migrations: each file runs once, in order, in one transaction; a store from a newer build is refused.
 
 use crate::connect::Dialect;
-use crate::{StoreError, StoreResult, failed};
+use crate::{StoreError, StoreResult, cluster, failed};
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 
 const MIGRATIONS: &[&str] = &[
@@ -14,7 +14,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0007_replication.sql"),
     include_str!("../migrations/0008_takeovers.sql"),
     include_str!("../migrations/0009_service_addresses.sql"),
+    include_str!("../migrations/0010_databases.sql"),
 ];
+
+/// The version since which databases are rows of their own.
+const WITH_DATABASES: i64 = 10;
 
 /// The schema version this build writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
@@ -40,6 +44,9 @@ pub(crate) async fn up_to(pool: &AnyPool, dialect: &Dialect, version: i64) -> St
             continue;
         }
         sqlx::raw_sql(AssertSqlSafe(*text)).execute(&mut *transaction).await.map_err(failed("migrating the store"))?;
+        if number == WITH_DATABASES {
+            cluster::insert_first_databases(&mut transaction).await?;
+        }
         sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
             .bind(number)
             .execute(&mut *transaction)

@@ -1,7 +1,8 @@
 //! Operations: their rows, timelines and locks.
 //!
 //! An operation holds its cluster's lock from the transaction that starts it to the one that ends it; the lock belongs to
-//! the row and not to a process, so a crash releases nothing and needs nothing. `lease_epoch` grows with every claim and
+//! the row and not to a process, so a crash releases nothing and needs nothing. What changes something inside a cluster holds another
+//! lock, of the cluster's databases: it goes on beside whatever is done with the cluster, and after others of its own kind. `lease_epoch` grows with every claim and
 //! every commit: whoever commits under an older one has been overtaken and is refused.
 
 use crate::cluster::unreadable;
@@ -48,6 +49,9 @@ statements! {
         FROM operation_event WHERE operation_id = $1";
     LOCK = "INSERT INTO cluster_lock (cluster_id, operation_id) VALUES ($1, $2) ON CONFLICT (cluster_id) DO NOTHING";
     UNLOCK = "DELETE FROM cluster_lock WHERE cluster_id = $1 AND operation_id = $2";
+    LOCK_DATABASES = "INSERT INTO database_lock (cluster_id, operation_id) VALUES ($1, $2) ON CONFLICT (cluster_id) DO NOTHING";
+    UNLOCK_DATABASES = "DELETE FROM database_lock WHERE cluster_id = $1 AND operation_id = $2";
+    DATABASES_HOLDER = "SELECT o.kind, o.status, o.requested_by FROM database_lock l JOIN operation o ON o.id = l.operation_id WHERE l.cluster_id = $1";
     HOLDER = "SELECT o.kind, o.status, o.requested_by FROM cluster_lock l JOIN operation o ON o.id = l.operation_id WHERE l.cluster_id = $1";
     START_QUEUED = "UPDATE operation SET status = 'running', run_at = $2 WHERE id =
         (SELECT id FROM operation WHERE cluster_id = $1 AND status = 'queued' ORDER BY created_at, id LIMIT 1) RETURNING id, step";
@@ -69,7 +73,7 @@ statements! {
         RETURNING run_at, lease_epoch, cancel_requested_at, secret_ids";
     NUDGE = concat!("UPDATE operation SET run_at = ", nudged!(), "WHERE cluster_id = $1 AND ", claimable!());
     REQUEST_CANCEL = concat!("UPDATE operation SET cancel_requested_at = coalesce(cancel_requested_at, $2), run_at = ", nudged!(),
-        "WHERE id = $1 AND finished_at IS NULL AND outcome IS NULL RETURNING status, step, cluster_id");
+        "WHERE id = $1 AND finished_at IS NULL AND outcome IS NULL RETURNING step");
     GO_ON = "UPDATE operation SET status = CASE WHEN outcome IS NULL THEN 'running' ELSE 'cleaning-up' END, decision = $3, run_at = $2, attempt = 1,
         failing_since = NULL, waiting_for = NULL, problem = CASE WHEN outcome IS NULL THEN NULL ELSE problem END, lease_epoch = lease_epoch + 1
         WHERE id = $1 AND status = 'needs-operator' RETURNING step, cluster_id";
@@ -269,6 +273,12 @@ pub trait Operations: Rows {
         let row = query.fetch_optional(self.connection()).await.map_err(failed("reading who holds a cluster"))?;
         row.map(|row| Ok(Holder { kind: row.get("kind"), status: status_of(&row)?, requested_by: row.get("requested_by") })).transpose()
     }
+    /// The operation that changes something inside a cluster just now.
+    async fn holder_of_databases(&mut self, cluster: &ClusterId) -> StoreResult<Option<Holder>> {
+        let query = sqlx::query(DATABASES_HOLDER).bind(cluster.as_str());
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("reading who changes databases"))?;
+        row.map(|row| Ok(Holder { kind: row.get("kind"), status: status_of(&row)?, requested_by: row.get("requested_by") })).transpose()
+    }
     /// An operation as the runner sees it.
     async fn operation_row(&mut self, id: &OperationId) -> StoreResult<Option<OperationRow>> {
         let row = sqlx::query(GET).bind(id.as_str()).fetch_optional(self.connection()).await.map_err(failed("reading an operation"))?;
@@ -337,6 +347,15 @@ impl UnitOfWork {
     pub(crate) async fn lock(&mut self, cluster: &ClusterId, operation: &OperationId) -> StoreResult<()> {
         let query = sqlx::query(LOCK).bind(cluster.as_str()).bind(operation.as_str());
         if self.done("locking a cluster", query).await? == 0 { Err(StoreError::Taken { what: "cluster_lock" }) } else { Ok(()) }
+    }
+
+    pub(crate) async fn lock_databases(&mut self, cluster: &ClusterId, operation: &OperationId) -> StoreResult<()> {
+        let query = sqlx::query(LOCK_DATABASES).bind(cluster.as_str()).bind(operation.as_str());
+        if self.done("locking a cluster's databases", query).await? == 0 {
+            Err(StoreError::Taken { what: "database_lock" })
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) async fn event(&mut self, id: &OperationId, step: &str, kind: &str, detail: &str, now: Timestamp) -> StoreResult<()> {
@@ -422,15 +441,20 @@ impl UnitOfWork {
         for secret in serde_json::from_str::<Vec<String>>(secrets).map_err(|e| unreadable("list of secrets", e))? {
             self.done("forgetting a secret", sqlx::query(FORGET).bind(secret)).await?;
         }
-        if self.done("unlocking a cluster", sqlx::query(UNLOCK).bind(cluster.as_str()).bind(id.as_str())).await? > 0 {
+        let unlock = sqlx::query(UNLOCK).bind(cluster.as_str()).bind(id.as_str());
+        if self.done("unlocking a cluster", unlock).await? > 0 {
+            return self.project_state(cluster).await;
+        }
+        let unlock = sqlx::query(UNLOCK_DATABASES).bind(cluster.as_str()).bind(id.as_str());
+        if self.done("unlocking a cluster's databases", unlock).await? > 0 {
             let next = self.found("starting the next operation", sqlx::query(START_QUEUED).bind(cluster.as_str()).bind(now.0)).await?;
             if let Some(next) = next {
                 let id = id_of(&next)?;
-                self.lock(cluster, &id).await?;
-                self.event(&id, next.get("step"), "started", "The cluster is free.", now).await?;
+                self.lock_databases(cluster, &id).await?;
+                self.event(&id, next.get("step"), "started", "It is its turn.", now).await?;
             }
         }
-        self.project_state(cluster).await
+        Ok(())
     }
 
     /// Makes a cluster's operation due now, so that it looks at the world again. The caller wakes the runner after its commit.
@@ -439,16 +463,12 @@ impl UnitOfWork {
         self.done("nudging an operation", sqlx::query(NUDGE).bind(cluster.as_str()).bind(now.0)).await.map(|_| ())
     }
 
-    /// Asks an operation to stop and clean up: one in the queue ends at once, a running one is asked before its next step. `why` is a
-    /// sentence for its timeline. False when it has ended or is already cleaning up.
+    /// Asks an operation to stop and clean up: it is asked before its next step, and one in the queue when it is its turn, for what it
+    /// is about may be a row already. `why` is a sentence for its timeline. False when it has ended or is already cleaning up.
     pub async fn request_cancel(&mut self, id: &OperationId, why: &str, now: Timestamp) -> StoreResult<bool> {
         let row = self.found("calling off an operation", sqlx::query(REQUEST_CANCEL).bind(id.as_str()).bind(now.0)).await?;
         let Some(row) = row else { return Ok(false) };
         self.wake_others();
-        if status_of(&row)? == OperationStatus::Queued {
-            let problem = Problem::new(ProblemCode::OperationCancelled, "The operation was called off before it began.");
-            return self.end(id, OperationStatus::Queued, OperationStatus::Cancelled, &problem, now).await;
-        }
         self.event(id, row.get("step"), "note", why, now).await?;
         Ok(true)
     }

@@ -16,6 +16,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::action::STATEMENTS,
         crate::cluster::STATEMENTS,
         crate::credential::STATEMENTS,
+        crate::database::STATEMENTS,
         crate::endpoint::STATEMENTS,
         crate::figures::STATEMENTS,
         crate::idempotency::STATEMENTS,

@@ -62,14 +62,30 @@ impl UnitOfWork {
             return Ok(Submitted::Busy { holder });
         }
         self.insert_operation(new, OperationStatus::Running).await?;
+        self.lock(new.cluster, new.id).await?;
+        self.begin(new).await?;
+        self.project_state(new.cluster).await?;
         Ok(Submitted::Started)
     }
 
-    /// Submits an operation; while another holds the cluster it waits for its turn. True when it started at once.
-    pub async fn submit_or_queue<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<bool> {
-        let free = self.holder(new.cluster).await?.is_none();
+    /// Submits an operation on something inside a cluster, beside whatever is done with the cluster itself; while another one changes
+    /// something inside it waits for its turn. True when it started at once.
+    pub async fn submit_inside<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<bool> {
+        let free = self.holder_of_databases(new.cluster).await?.is_none();
         self.insert_operation(new, if free { OperationStatus::Running } else { OperationStatus::Queued }).await?;
+        match free {
+            true => {
+                self.lock_databases(new.cluster, new.id).await?;
+                self.begin(new).await?;
+            }
+            false => self.event(new.id, NOT_BEGUN, "note", "Waits for what is changed before it.", new.now).await?,
+        }
         Ok(free)
+    }
+
+    async fn begin<R>(&mut self, new: &NewOperation<'_, R>) -> StoreResult<()> {
+        self.wake_others();
+        self.event(new.id, NOT_BEGUN, "started", &format!("Asked for by {}.", new.requested_by), new.now).await
     }
 
     async fn insert_operation<R: Serialize + Sync>(&mut self, new: &NewOperation<'_, R>, status: OperationStatus) -> StoreResult<()> {
@@ -90,13 +106,7 @@ impl UnitOfWork {
             .execute(self.connection())
             .await
             .map_err(failed("submitting an operation"))?;
-        if status == OperationStatus::Queued {
-            return self.event(new.id, NOT_BEGUN, "note", "Waits for the operation that holds the cluster.", new.now).await;
-        }
-        self.wake_others();
-        self.lock(new.cluster, new.id).await?;
-        self.event(new.id, NOT_BEGUN, "started", &format!("Asked for by {}.", new.requested_by), new.now).await?;
-        self.project_state(new.cluster).await
+        Ok(())
     }
 
     /// Ends an operation where it stands; nothing of it is cleaned up, and whatever it is just doing is not committed. False when it has

@@ -20,6 +20,8 @@ pub const TABLES: &[&str] = &[
     "token",
     "secret",
     "cluster",
+    "database",
+    "credential",
     "instance",
     "endpoint",
     "replication",
@@ -27,6 +29,7 @@ pub const TABLES: &[&str] = &[
     "operation",
     "operation_event",
     "cluster_lock",
+    "database_lock",
     "api_id",
     "action",
 ];
@@ -124,10 +127,11 @@ pub trait Transfer: Rows {
         Ok(found)
     }
 
-    /// The rows that make a cluster: its own, its instances' and its endpoint's.
+    /// The rows that make a cluster: its own, its databases', its instances' and its endpoint's.
     async fn rows_of_cluster(&mut self, cluster: &ClusterId) -> StoreResult<Vec<StoredRow>> {
         let mut found = Vec::new();
-        for (table, column) in [("cluster", "id"), ("instance", "cluster_id"), ("endpoint", "cluster_id"), ("replication", "cluster_id")] {
+        let of_cluster = ["database", "credential", "instance", "endpoint", "replication"].map(|table| (table, "cluster_id"));
+        for (table, column) in [("cluster", "id")].into_iter().chain(of_cluster) {
             let text = AssertSqlSafe(format!("SELECT * FROM {table} WHERE {column} = $1"));
             let rows = sqlx::query(text).bind(cluster.as_str()).fetch_all(self.connection()).await.map_err(failed("reading rows"))?;
             for row in &rows {

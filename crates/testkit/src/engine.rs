@@ -3,6 +3,7 @@
 use crate::machine::{Machine, Parts, Volume};
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
+use moorage_domain::database::AccountSpec;
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
 use moorage_domain::layout::{
@@ -237,6 +238,14 @@ impl FakeSession {
         }
         Ok(())
     }
+    /// Changes what is in its volume as one call, which may be told to fail.
+    fn change(&self, verb: &'static str, change: impl FnOnce(&mut Volume) -> Result<(), EngineError>) -> Result<(), EngineError> {
+        let run = || {
+            self.alive()?;
+            self.write(change)
+        };
+        self.engine.machine.call(verb, run, fault(verb))
+    }
     fn on_volume<T>(&self, verb: &'static str, act: impl FnOnce(&mut Volume) -> T) -> Result<T, EngineError> {
         let run = || {
             self.alive()?;
@@ -265,21 +274,73 @@ impl EngineSession for FakeSession {
         };
         self.engine.machine.call(verb, make, fault(verb))
     }
-    async fn ensure_owner_password(&mut self, owner: &str, verifier: &Verifier) -> Result<(), EngineError> {
-        let verb = "ensure_owner_password";
+    async fn ensure_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError> {
+        let verb = "ensure_password";
         let change = || {
             self.alive()?;
             if !verifier.0.starts_with(MARK) {
                 return Err(EngineError::refused("that is no verifier", "a password in clear"));
             }
             self.write(|volume| {
-                let found = volume.databases.values_mut().find(|(known, _)| known == owner);
-                let (_, password) = found.ok_or_else(|| EngineError::refused("there is no such account", owner.to_owned()))?;
+                let of_owner = volume.databases.values_mut().find(|(known, _)| known == account).map(|(_, password)| password);
+                let found = of_owner.or(volume.accounts.get_mut(account).map(|(_, password)| password));
+                let password = found.ok_or_else(|| EngineError::refused("there is no such account", account.to_owned()))?;
                 password.clone_from(&verifier.0);
                 Ok(())
             })
         };
         self.engine.machine.call(verb, change, fault(verb))
+    }
+    async fn ensure_database(&mut self, database: &DatabaseSpec) -> Result<(), EngineError> {
+        self.engine.check_database(database).map_err(|problem| EngineError { problem, passing: false, cause: None })?;
+        self.change("ensure_database", |volume| {
+            volume.databases.entry(database.name.clone()).or_default();
+            Ok(())
+        })
+    }
+    async fn ensure_account(&mut self, account: &AccountSpec, verifier: &Verifier) -> Result<(), EngineError> {
+        if !verifier.0.starts_with(MARK) || is_reserved_account(&account.name) {
+            return Err(EngineError::refused("that is no verifier, or no name", "a password in clear"));
+        }
+        self.change("ensure_account", |volume| {
+            if !volume.databases.contains_key(&account.database) {
+                return Err(EngineError::refused("there is no such database", account.database.clone()));
+            }
+            volume.accounts.insert(account.name.clone(), (account.clone(), verifier.0.clone()));
+            Ok(())
+        })
+    }
+    async fn has_account(&mut self, name: &str) -> Result<bool, EngineError> {
+        self.on_volume("has_account", |volume| {
+            volume.accounts.contains_key(name) || volume.databases.values().any(|(owner, _)| owner == name)
+        })
+    }
+    async fn end_sessions(&mut self, account: &str) -> Result<(), EngineError> {
+        match is_reserved_account(account) {
+            true => Err(EngineError::refused("that account is the engine's", account.to_owned())),
+            false => self.on_volume("end_sessions", |_| ()),
+        }
+    }
+    async fn ensure_account_absent(&mut self, account: &AccountSpec) -> Result<(), EngineError> {
+        if is_reserved_account(&account.name) {
+            return Err(EngineError::refused("that account is the engine's", account.name.clone()));
+        }
+        self.change("ensure_account_absent", |volume| {
+            volume.accounts.remove(&account.name);
+            Ok(())
+        })
+    }
+    async fn ensure_database_absent(&mut self, name: &str) -> Result<(), EngineError> {
+        if is_reserved_database(name) {
+            return Err(EngineError::refused("that database is the engine's", name.to_owned()));
+        }
+        self.change("ensure_database_absent", |volume| {
+            volume.databases.remove(name);
+            Ok(())
+        })
+    }
+    async fn database_sizes(&mut self) -> Result<Vec<(String, u64)>, EngineError> {
+        self.on_volume("database_sizes", |volume| volume.databases.keys().map(|name| (name.clone(), 8192)).collect())
     }
     async fn parameters(&mut self) -> Result<Vec<Parameter>, EngineError> {
         let read = || {

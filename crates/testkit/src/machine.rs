@@ -1,6 +1,7 @@
 //! A machine in memory: what is on it stays when the control plane dies.
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use moorage_domain::database::AccountSpec;
 use moorage_domain::decide::admission::Capacity;
 use moorage_domain::decide::restart::{self, AfterDeath};
 use moorage_domain::instance::{ProcessExit, ProcessState, VolumeRoom};
@@ -98,6 +99,8 @@ pub(crate) struct Volume {
     pub(crate) reserve_given: bool,
     /// Database name to owner and verifier.
     pub(crate) databases: BTreeMap<String, (String, String)>,
+    /// Accounts beside owners of first databases, with their verifiers.
+    pub(crate) accounts: BTreeMap<String, (AccountSpec, String)>,
     /// With peers: it was promoted in this life.
     pub(crate) writable: bool,
     /// With peers: whom it follows.
@@ -208,7 +211,8 @@ impl Machine {
         let parts = self.lock();
         let mut text = String::new();
         for (instance, volume) in &parts.volumes {
-            let _ = writeln!(text, "volume {instance} {:?}", volume.databases.keys().collect::<Vec<_>>());
+            let (databases, accounts) = (volume.databases.keys().collect::<Vec<_>>(), volume.accounts.keys().collect::<Vec<_>>());
+            let _ = writeln!(text, "volume {instance} {databases:?} {accounts:?}");
         }
         for (instance, process) in &parts.processes {
             let state = match process.state {
@@ -271,6 +275,11 @@ impl Machine {
         let parts = self.lock();
         let databases = parts.volumes.get(instance).map(|volume| &volume.databases);
         databases.into_iter().flatten().map(|(name, (owner, _))| (name.clone(), owner.clone())).collect()
+    }
+
+    /// The accounts in an instance's volume beside owners of first databases, with their verifiers.
+    pub fn accounts(&self, instance: &InstanceId) -> Vec<(AccountSpec, String)> {
+        self.lock().volumes.get(instance).map(|volume| volume.accounts.values().cloned().collect()).unwrap_or_default()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -382,9 +391,9 @@ impl Parts {
     }
     /// Makes one volume hold what another holds.
     pub(crate) fn copy(&mut self, from: &InstanceId, to: &InstanceId) {
-        let Some((databases, written)) = self.volumes.get(from).map(|volume| (volume.databases.clone(), volume.written)) else { return };
+        let Some(Volume { databases, accounts, written, .. }) = self.volumes.get(from).cloned() else { return };
         if let Some(volume) = self.volumes.get_mut(to) {
-            (volume.databases, volume.written) = (databases, written);
+            (volume.databases, volume.accounts, volume.written) = (databases, accounts, written);
         }
     }
 }

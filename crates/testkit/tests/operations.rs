@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use moorage_domain::cluster::{ACTIVE_STANDBY, Cluster, InstanceWish, Wish};
+use moorage_domain::database::{Credential, Database, Privileges, Stage};
 use moorage_domain::engine::EngineName;
 use moorage_domain::instance::{Endpoint, Instance};
 use moorage_domain::operation::OperationStatus;
@@ -9,19 +10,21 @@ use moorage_domain::public_address::PublicAddresses;
 use moorage_domain::replication::{Promotable, Replication};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::subnet::default_for;
-use moorage_domain::{ClusterId, HostId, InstanceId, OperationId, SecretId, Timestamp};
+use moorage_domain::{ClusterId, CredentialId, DatabaseId, HostId, InstanceId, OperationId, SecretId, Timestamp};
 use moorage_durable::harness::{FastClock, Fixture};
 use moorage_durable::{Clock, Operation, Runner, Settings};
 use moorage_engine::Engine;
 use moorage_host::InstanceEndpointWish;
 use moorage_operations::takeover::Takeover;
 use moorage_operations::{
-    World, failover, owner, provision, recover, rejoin, renew_certificate, restart, rolling_restart, set_allow_list, set_maintenance,
+    World, credential_create, credential_delete, credential_reset_password, database_create, database_delete, database_quarantine,
+    failover, owner, provision, recover, rejoin, renew_certificate, restart, rolling_restart, set_allow_list, set_maintenance,
     set_owner_password, set_public_address, start, stop, switchover, synchronize_parameters, synchronize_state, terminate,
 };
-use moorage_secrets::{CertificateAuthority, MasterKey};
+use moorage_secrets::{CertificateAuthority, ExposeSecret, MasterKey};
 use moorage_store::{
-    Clusters, Endpoints, Instances, NewOperation, OperationRow, Operations, Replications, Secrets, Store, Submitted, UnitOfWork, Write,
+    Clusters, CredentialChange, Databases, Endpoints, Instances, NewOperation, OperationRow, Operations, Replications, Secrets, Store,
+    Submitted, UnitOfWork, Write,
 };
 use moorage_testkit::{Failure, FakeEngine, FakeHost, Machine, TestStore, a_cluster, in_fast_time, insert};
 use std::collections::BTreeSet;
@@ -52,10 +55,45 @@ trait Case: Send + Sync + 'static {
     const STRICT: bool = false;
     /// What happens to the machine beforehand.
     fn beforehand(_machine: &Machine) {}
+    /// What is inside the cluster when the operation begins.
+    const INSIDE: Inside = Inside::Nothing;
+    /// What is inside it when the operation has succeeded.
+    const INSIDE_AFTER: Inside = Inside::Nothing;
     /// What the host offers to other machines by the time the operation runs, and not before.
     fn offered() -> Option<PublicAddresses> {
         None
     }
+}
+
+/// A database besides the first one, and its two credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    /// Neither in the store nor in the engine.
+    Nothing,
+    /// In the store, to be made.
+    DatabaseToBeMade,
+    /// In both, and one more credential in the store, to be made.
+    CredentialToBeMade,
+    /// In both.
+    Both,
+    /// In both, without one of its credentials.
+    WithoutAReader,
+    /// In both; the credentials are to get other passwords, or have got them.
+    OtherPasswords,
+    /// The same of one of them.
+    AnotherForTheReader,
+}
+
+const DATABASE: u128 = 0xda;
+const OWNER: u128 = 0xc1;
+const READER: u128 = 0xc2;
+
+fn database() -> DatabaseId {
+    DatabaseId::from_bits(DATABASE)
+}
+
+fn reader() -> CredentialId {
+    CredentialId::from_bits(READER)
 }
 
 struct Bench<C> {
@@ -92,6 +130,96 @@ impl<C: Case> Bench<C> {
         let verifier = engine.verifier("Passw0rd!", [1; 16]).expect("a verifier");
         let sealed = self.master_key.seal(verifier.0.as_bytes(), &owner::secret_context(&secret)).expect("sealed");
         uow.insert_secret(&secret, &sealed, now).await.expect("kept");
+    }
+
+    fn seal(&self, id: &CredentialId, password: &str) -> String {
+        self.master_key.seal(password.as_bytes(), &Credential::password_context(id)).expect("sealed")
+    }
+
+    /// Brings about what is inside the cluster beforehand.
+    async fn furnish(&self, store: &Store, clock: FastClock) {
+        if C::INSIDE == Inside::Nothing {
+            return;
+        }
+        let row = Database {
+            id: database(),
+            project: self.cluster.project.clone(),
+            cluster: self.cluster.id.clone(),
+            name: "stock".into(),
+            character_set: "UTF-8".into(),
+            locale: None,
+            first: false,
+            stage: Stage::BeingMade,
+            quarantine: None,
+            used_bytes: None,
+            created_at: clock.now(),
+            created_by: "somebody".into(),
+        };
+        let credential = |id: u128, user: &str, privileges| Credential {
+            id: CredentialId::from_bits(id),
+            database: database(),
+            cluster: self.cluster.id.clone(),
+            user: user.into(),
+            privileges,
+            stage: Stage::BeingMade,
+            sealed_password: None,
+            sealed_next: Some(self.seal(&CredentialId::from_bits(id), "Passw0rd!")),
+            created_at: clock.now(),
+        };
+        let mut uow = store.begin().await.expect("begun");
+        uow.insert_database(&row).await.expect("inserted");
+        uow.insert_credential(&credential(OWNER, "keeper", Privileges::Owner)).await.expect("inserted");
+        if C::INSIDE != Inside::CredentialToBeMade {
+            uow.insert_credential(&credential(READER, "reader", Privileges::ReadOnly)).await.expect("inserted");
+        }
+        uow.commit().await.expect("committed");
+        if C::INSIDE == Inside::DatabaseToBeMade {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let request = database_create::Request { database: database() };
+        self.run(store, clock, database_create::CreateDatabase, request, None).await;
+        let mut uow = store.begin().await.expect("begun");
+        if C::INSIDE == Inside::CredentialToBeMade {
+            uow.insert_credential(&credential(READER, "reader", Privileges::ReadOnly)).await.expect("inserted");
+        }
+        let others: &[u128] = match C::INSIDE {
+            Inside::OtherPasswords => &[OWNER, READER],
+            Inside::AnotherForTheReader => &[READER],
+            _ => &[],
+        };
+        for id in others.iter().map(|id| CredentialId::from_bits(*id)) {
+            let next = CredentialChange::NextPassword(Some(self.seal(&id, "An0ther!")));
+            uow.apply(&Write::Credential(id, next), clock.now()).await.expect("written");
+        }
+        uow.commit().await.expect("committed");
+    }
+
+    /// What is inside the cluster, in the store and in the engine of this instance: the same.
+    async fn check_inside(&self, store: &Store, instance: &InstanceId, expected: Inside) {
+        let mut look = store.look().await.expect("a look");
+        let row = look.database(&database()).await.expect("read");
+        let credentials = look.credentials_of(&database()).await.expect("read");
+        let in_engine: Vec<_> =
+            self.machine.databases(instance).into_iter().map(|(name, _)| name).filter(|name| name != "orders").collect();
+        let accounts = self.machine.accounts(instance);
+        if expected == Inside::Nothing {
+            assert!(row.is_none() && credentials.is_empty() && in_engine.is_empty() && accounts.is_empty(), "{credentials:?} {accounts:?}");
+            return;
+        }
+        assert_eq!(row.expect("a row").stage, Stage::Made);
+        assert_eq!(in_engine, ["stock"]);
+        let users: &[_] = if expected == Inside::WithoutAReader { &["keeper"] } else { &["keeper", "reader"] };
+        assert_eq!(credentials.iter().map(|credential| credential.user.as_str()).collect::<Vec<_>>(), users);
+        assert_eq!(accounts.iter().map(|(account, _)| account.name.as_str()).collect::<Vec<_>>(), users);
+        for credential in credentials {
+            assert_eq!((credential.stage, &credential.sealed_next), (Stage::Made, &None), "{credential:?}");
+            let sealed = credential.sealed_password.expect("a password");
+            let password = self.master_key.open_text(&sealed, &Credential::password_context(&credential.id)).expect("opened");
+            let changed = expected == Inside::OtherPasswords || (expected == Inside::AnotherForTheReader && credential.id == reader());
+            let wanted = if changed { "An0ther!" } else { "Passw0rd!" };
+            assert_eq!(password.expose_secret(), wanted);
+        }
     }
 
     fn engine(&self) -> FakeEngine {
@@ -149,7 +277,11 @@ async fn submit<O: Operation>(store: &Store, cluster: &Cluster, request: &O::Req
     }
     let secrets = [SecretId::from_bits(SECRET)];
     let new = NewOperation::new(&id, O::KIND, cluster, request, "somebody", now).with_secrets(&secrets);
-    assert_eq!(uow.submit(&new).await.expect("submitted"), Submitted::Started);
+    if O::KIND.starts_with("cluster.") {
+        assert_eq!(uow.submit(&new).await.expect("submitted"), Submitted::Started);
+    } else {
+        assert!(uow.submit_inside(&new).await.expect("submitted"));
+    }
     uow.commit().await.expect("committed");
     id
 }
@@ -178,6 +310,7 @@ impl<C: Case> Fixture for Bench<C> {
             bench.provide_secret(&mut uow, &bench.engine(), clock.now()).await;
             uow.commit().await.expect("committed");
         }
+        bench.furnish(store, clock).await;
         C::beforehand(&bench.machine);
         tokio::time::sleep(Duration::from_millis(100)).await;
         let found = store.look().await.expect("a look").cluster(&bench.cluster.id).await.expect("read").expect("there");
@@ -247,7 +380,8 @@ impl<C: Case> Fixture for Bench<C> {
             let waits = C::STRICT || replication.is_some_and(|replication| replication.promotable.is_some());
             assert_eq!(self.machine.waits_for_a_standby(&instance.id), waits, "{text}");
         }
-        assert_eq!(self.machine.databases(&instance.id), [("orders".to_owned(), "clerk".to_owned())]);
+        assert!(self.machine.databases(&instance.id).contains(&("orders".to_owned(), "clerk".to_owned())));
+        self.check_inside(store, &instance.id, C::INSIDE_AFTER).await;
         let endpoint = self.machine.endpoint(&self.cluster.id).expect("an endpoint");
         let leads = (C::AFTER == Some(ServiceState::Running)).then(|| instance.id.clone());
         assert_eq!(endpoint.primary, leads, "{text}");
@@ -271,6 +405,13 @@ impl<C: Case> Fixture for Bench<C> {
         let mut look = store.look().await.expect("a look");
         let cluster = look.cluster(&self.cluster.id).await.expect("read").expect("there");
         assert_eq!(cluster.state, C::BEFORE.unwrap_or(ServiceState::Failed), "{cluster:?}");
+        if let Some(instance) = look.instances_of(&self.cluster.id).await.expect("read").first() {
+            match C::INSIDE {
+                Inside::Nothing | Inside::DatabaseToBeMade => self.check_inside(store, &instance.id, Inside::Nothing).await,
+                Inside::CredentialToBeMade => self.check_inside(store, &instance.id, Inside::WithoutAReader).await,
+                _ => self.check_inside(store, &instance.id, Inside::Both).await,
+            }
+        }
         assert_eq!(look.secret(&SecretId::from_bits(SECRET)).await.expect("read"), None, "secrets end with their operation");
     }
 }
@@ -292,6 +433,10 @@ macro_rules! cases {
         }
         moorage_durable::harness!($name, Bench<$case>);
     )*};
+    (@inside $value:expr) => {
+        const INSIDE: Inside = $value.0;
+        const INSIDE_AFTER: Inside = $value.1;
+    };
     (@strict $value:expr) => {
         const STRICT: bool = $value;
     };
@@ -375,6 +520,27 @@ cases! {
         rolling_restart::Request {}, Some(ServiceState::Running), Some(ServiceState::Running), two: true, strict: true;
     rejoin_strict RejoinStrict: rejoin::Rejoin => rejoin::Rejoin, rejoin::Request { reason: "it died".into(), hangs: false },
         Some(ServiceState::Running), Some(ServiceState::Running), two: true, strict: true, beforehand: Machine::kill_standbys;
+    database_create_ CreateDatabase: database_create::CreateDatabase => database_create::CreateDatabase,
+        database_create::Request { database: database() }, Some(ServiceState::Running), Some(ServiceState::Running),
+        inside: (Inside::DatabaseToBeMade, Inside::Both);
+    database_create_in_a_cluster_of_two CreateDatabaseOfTwo: database_create::CreateDatabase => database_create::CreateDatabase,
+        database_create::Request { database: database() }, Some(ServiceState::Running), Some(ServiceState::Running), two: true,
+        inside: (Inside::DatabaseToBeMade, Inside::Both);
+    database_quarantine_ QuarantineDatabase: database_quarantine::QuarantineDatabase => database_quarantine::QuarantineDatabase,
+        database_quarantine::Request { database: database() }, Some(ServiceState::Running), Some(ServiceState::Running),
+        inside: (Inside::OtherPasswords, Inside::OtherPasswords);
+    database_delete_ DeleteDatabase: database_delete::DeleteDatabase => database_delete::DeleteDatabase,
+        database_delete::Request { database: database() }, Some(ServiceState::Running), Some(ServiceState::Running),
+        inside: (Inside::Both, Inside::Nothing);
+    credential_create_ CreateCredential: credential_create::CreateCredential => credential_create::CreateCredential,
+        credential_create::Request { credential: reader() }, Some(ServiceState::Running), Some(ServiceState::Running),
+        inside: (Inside::CredentialToBeMade, Inside::Both);
+    credential_reset_password_ ResetPassword: credential_reset_password::ResetPassword => credential_reset_password::ResetPassword,
+        credential_reset_password::Request { credential: reader() }, Some(ServiceState::Running), Some(ServiceState::Running),
+        inside: (Inside::AnotherForTheReader, Inside::AnotherForTheReader);
+    credential_delete_ DeleteCredential: credential_delete::DeleteCredential => credential_delete::DeleteCredential,
+        credential_delete::Request { credential: reader() }, Some(ServiceState::Running), Some(ServiceState::Running),
+        inside: (Inside::Both, Inside::WithoutAReader);
     provision_with_a_public_address ProvisionOffered: provision::Provision => provision::Provision,
         provision::Request { verifier: Some(SecretId::from_bits(SECRET)) }, None, Some(ServiceState::Running), offered: offered();
     set_public_address_ SetPublicAddress: set_public_address::SetPublicAddress => set_public_address::SetPublicAddress,

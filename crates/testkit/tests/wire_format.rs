@@ -4,11 +4,12 @@
 
 use moorage_domain::cluster::MaintenanceWindow;
 use moorage_domain::replication::Promotable;
-use moorage_domain::{InstanceId, SecretId, Timestamp};
+use moorage_domain::{CredentialId, DatabaseId, InstanceId, SecretId, Timestamp};
 use moorage_durable::harness::wire_format;
 use moorage_operations::takeover::Takeover;
 use moorage_operations::{
-    failover, provision, recover, rejoin, renew_certificate, restart, rolling_restart, set_allow_list, set_maintenance, set_owner_password,
+    credential_create, credential_delete, credential_reset_password, database_create, database_delete, database_quarantine, failover,
+    provision, recover, rejoin, renew_certificate, restart, rolling_restart, set_allow_list, set_maintenance, set_owner_password,
     set_public_address, standby, start, stop, switchover, synchronize_parameters, synchronize_state, terminate,
 };
 
@@ -100,6 +101,30 @@ fn operations_are_stored_as_older_builds_stored_them() {
         wire_format::<set_public_address::SetPublicAddress>(
             &set_public_address::Request {},
             &set_public_address::State { unusable: vec![20_000] },
+        ),
+        wire_format::<database_create::CreateDatabase>(
+            &database_create::Request { database: DatabaseId::from_bits(1) },
+            &database_create::State {},
+        ),
+        wire_format::<database_quarantine::QuarantineDatabase>(
+            &database_quarantine::Request { database: DatabaseId::from_bits(1) },
+            &database_quarantine::State {},
+        ),
+        wire_format::<database_delete::DeleteDatabase>(
+            &database_delete::Request { database: DatabaseId::from_bits(1) },
+            &database_delete::State {},
+        ),
+        wire_format::<credential_create::CreateCredential>(
+            &credential_create::Request { credential: CredentialId::from_bits(1) },
+            &credential_create::State {},
+        ),
+        wire_format::<credential_reset_password::ResetPassword>(
+            &credential_reset_password::Request { credential: CredentialId::from_bits(1) },
+            &credential_reset_password::State {},
+        ),
+        wire_format::<credential_delete::DeleteCredential>(
+            &credential_delete::Request { credential: CredentialId::from_bits(1) },
+            &credential_delete::State {},
         ),
     ]
     .join("\n");

@@ -6,6 +6,7 @@ mod actions;
 mod attempts;
 mod certificates;
 mod convergence;
+mod database_sizes;
 mod health;
 mod leftovers;
 mod logs;
@@ -102,6 +103,7 @@ pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(until(stopping.clone(), actions::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), manifests::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), volume_sizes::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), database_sizes::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), public_addresses::run(watch.clone())));
     tasks.spawn(until(stopping, leftovers::run(watch)));
     tasks

@@ -26,6 +26,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Ids {
     }
 }
 
+/// The three parameters of a path.
+pub(crate) struct ThreeIds(pub(crate) String, pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ThreeIds {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let found = Path::<(String, String, String)>::from_request_parts(parts, state).await;
+        let (one, two, three) = found.map(|Path(ids)| ids).unwrap_or_default();
+        Ok(Self(one, two, three))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Infallible;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {

@@ -1,6 +1,7 @@
 //! Our own family, `/moorage/v1`: where new abilities appear first. The command line and the console need nothing else.
 
 pub(crate) mod auth;
+pub(crate) mod databases;
 pub(crate) mod docs;
 pub(crate) mod etag;
 pub(crate) mod idempotency;

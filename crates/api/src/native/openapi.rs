@@ -111,6 +111,7 @@ const PARTS: &[Query] = &[
     },
 ];
 const ACCEPTED: Success = Success::Json(202, schema::<read::AcceptedBody>);
+const BEGUN: Success = Success::Json(202, schema::<read::BegunBody>);
 const OPERATION: Success = Success::Json(200, schema::<read::Operation>);
 
 /// Every route of the family.
@@ -204,6 +205,67 @@ pub(crate) const ROUTES: &[Route] = &[
         "What the engine applies",
         Success::Json(200, schema::<read::AppliedParametersBody<'_>>),
     ),
+    route(
+        "GET",
+        "/moorage/v1/clusters/{cluster}/databases",
+        "List a cluster's databases with their credentials",
+        Success::Json(200, schema::<read::Page<read::DatabaseBody>>),
+    )
+    .asks(PAGE),
+    route("POST", "/moorage/v1/clusters/{cluster}/databases", "Create a database with its owner's credential", BEGUN)
+        .takes(body!(write::create_database)),
+    route(
+        "GET",
+        "/moorage/v1/clusters/{cluster}/databases/{database}",
+        "Show a database, by name or identifier",
+        Success::Json(200, schema::<read::DatabaseBody>),
+    ),
+    route("DELETE", "/moorage/v1/clusters/{cluster}/databases/{database}", "Delete a database for good, its data included", BEGUN),
+    route(
+        "POST",
+        "/moorage/v1/clusters/{cluster}/databases/{database}/quarantine",
+        "Let nobody into a database any more; its data stays",
+        BEGUN,
+    ),
+    route(
+        "POST",
+        "/moorage/v1/clusters/{cluster}/databases/{database}/restore",
+        "Take a database out of quarantine",
+        Success::Json(200, schema::<read::DatabaseBody>),
+    ),
+    route(
+        "GET",
+        "/moorage/v1/clusters/{cluster}/databases/{database}/credentials",
+        "List a database's credentials",
+        Success::Json(200, schema::<read::Page<read::CredentialBody>>),
+    ),
+    route("POST", "/moorage/v1/clusters/{cluster}/databases/{database}/credentials", "Create a credential", BEGUN)
+        .takes(body!(write::create_database_credential)),
+    route(
+        "GET",
+        "/moorage/v1/clusters/{cluster}/databases/{database}/credentials/{credential}",
+        "Show a credential, by its user's name or identifier",
+        Success::Json(200, schema::<read::CredentialBody>),
+    ),
+    route(
+        "DELETE",
+        "/moorage/v1/clusters/{cluster}/databases/{database}/credentials/{credential}",
+        "Delete a credential; its sessions end, and what it made stays",
+        BEGUN,
+    ),
+    route(
+        "GET",
+        "/moorage/v1/clusters/{cluster}/databases/{database}/credentials/{credential}/password",
+        "The password of a credential",
+        Success::Json(200, schema::<read::PasswordBody>),
+    ),
+    route(
+        "POST",
+        "/moorage/v1/clusters/{cluster}/databases/{database}/credentials/{credential}/reset-password",
+        "Give a credential another password; its sessions end",
+        BEGUN,
+    )
+    .takes(body!(write::reset_password, optional)),
     route(
         "GET",
         "/moorage/v1/parameter-groups",

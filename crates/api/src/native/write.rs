@@ -6,10 +6,11 @@ use crate::kit::query::Query;
 use crate::kit::refusal::Refusal;
 use moorage_app::{
     ChangeCluster, ChangeUser, ClusterSort, CreateCluster, CreateCredential, CreateDatabase, CreateGroup, CreateInstance, CreateUser,
-    CreateVolume, ListClusters, ListOperations, MOST_ROWS, SwitchOver, VersionChoice,
+    CreateVolume, ListClusters, ListOperations, MOST_ROWS, NewDatabase, NewDatabaseCredential, SwitchOver, VersionChoice,
 };
 use moorage_domain::allow_list::{self, MOST_ENTRIES};
 use moorage_domain::cluster::{ACTIVE_STANDBY, Tag};
+use moorage_domain::database::Privileges;
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
@@ -120,6 +121,40 @@ pub(crate) fn change_cluster(body: &[u8]) -> Result<ChangeCluster, Refusal> {
 pub(crate) fn owner_password(body: &[u8]) -> Result<SecretString, Refusal> {
     whole(body, |form, _| form.ruled_text("password", &PASSWORD).map(|text| SecretString::from(text.to_owned())))
 }
+
+/// Reads the body of a request for a database in a cluster.
+pub(crate) fn create_database(body: &[u8]) -> Result<NewDatabase, Refusal> {
+    whole(body, |form, _| {
+        let name = form.ruled_text("name", &WORD).map(str::to_owned);
+        Some(NewDatabase {
+            user: form.optional_ruled_text("user", &WORD).map(str::to_owned),
+            password: form.optional_ruled_text("password", &PASSWORD).map(|text| SecretString::from(text.to_owned())),
+            character_set: form.optional_ruled_text("character_set", &SHORT_TEXT).map(str::to_owned),
+            locale: form.optional_ruled_text("locale", &SHORT_TEXT).map(str::to_owned),
+            name: name?,
+        })
+    })
+}
+
+/// Reads the body of a request for a credential of a database.
+pub(crate) fn create_database_credential(body: &[u8]) -> Result<NewDatabaseCredential, Refusal> {
+    whole(body, |form, _| {
+        let user = form.ruled_text("user", &WORD).map(str::to_owned);
+        let privileges = form.optional_choice("privileges", PRIVILEGES).and_then(Privileges::parse).unwrap_or(Privileges::Owner);
+        let password = form.optional_ruled_text("password", &PASSWORD).map(|text| SecretString::from(text.to_owned()));
+        Some(NewDatabaseCredential { user: user?, privileges, password })
+    })
+}
+
+/// Reads the body of a request for another password; none asks for a random one.
+pub(crate) fn reset_password(body: &[u8]) -> Result<Option<SecretString>, Refusal> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    whole(body, |form, _| Some(form.optional_ruled_text("password", &PASSWORD).map(|text| SecretString::from(text.to_owned()))))
+}
+
+const PRIVILEGES: &[&str] = &["owner", "read-write", "read-only"];
 
 /// Reads the body of a request for a project: its name.
 pub(crate) fn create_project(body: &[u8]) -> Result<String, Refusal> {

@@ -103,7 +103,7 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Dbaas.MethodNotAllowed"),
         P::ClusterNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.Cluster"),
         P::ParameterGroupNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.ParameterGroup"),
-        P::InstanceNotFound | P::UserNotFound | P::ProjectNotFound | P::CredentialNotFound => {
+        P::InstanceNotFound | P::UserNotFound | P::ProjectNotFound | P::CredentialNotFound | P::DatabaseNotFound => {
             (StatusCode::NOT_FOUND, "Dbaas.NotFound.Resource")
         }
         P::LoginLocked => (StatusCode::UNAUTHORIZED, "Dbaas.Unauthorized.AuthNFailed"),
@@ -120,6 +120,7 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::AddressOutsideSubnet => (bad, "Dbaas.ValidationError.InvalidIpAddress"),
         P::NoFreeAddress => (bad, "Dbaas.ValidationError.NoAvailableIpAddress"),
         P::WrongState
+        | P::DatabaseInQuarantine
         | P::NoStandbyInSync
         | P::TransactionsGoOn
         | P::ClusterBusy

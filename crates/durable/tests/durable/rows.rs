@@ -31,6 +31,7 @@ macro_rules! on_both_databases {
 on_both_databases! {
     a_cluster_has_one_holder_and_the_refused_learn_which,
     the_end_erases_secrets_and_starts_the_next_in_the_queue,
+    what_changes_inside_a_cluster_goes_on_beside_what_is_done_with_it,
     racing_workers_claim_each_operation_once_and_an_old_epoch_commits_nothing,
     a_nudge_during_a_step_is_not_lost,
     only_an_operation_that_waits_for_an_operator_can_be_decided_about,
@@ -82,24 +83,43 @@ async fn the_end_erases_secrets_and_starts_the_next_in_the_queue(store: TestStor
     let mut uow = store.store().begin().await.expect("begun");
     let secret = SecretId::from_bits(5);
     uow.insert_secret(&secret, "sealed", NOW).await.expect("kept");
-    submit(&mut uow, 1, 1, std::slice::from_ref(&secret)).await;
-    let cluster = a_cluster(1);
-    for id in [2_u128, 3] {
+    let (cluster, secrets) = (a_cluster(1), [secret.clone()]);
+    for id in [1_u128, 2, 3] {
         let id = OperationId::from_bits(id);
-        let new = NewOperation::new(&id, "cluster.stop", &cluster, &serde_json::Value::Null, "somebody", NOW);
-        assert!(!uow.submit_or_queue(&new).await.expect("queued"));
+        let new = NewOperation::new(&id, "database.create", &cluster, &serde_json::Value::Null, "somebody", NOW);
+        uow.submit_inside(&if id == OperationId::from_bits(1) { new.with_secrets(&secrets) } else { new }).await.expect("submitted");
     }
-    assert!(
-        uow.request_cancel(&OperationId::from_bits(2), "A test asked.", NOW).await.expect("called off"),
-        "one in the queue ends at once"
-    );
+    assert!(uow.request_cancel(&OperationId::from_bits(2), "A test asked.", NOW).await.expect("called off"));
     let row = uow.operation_row(&OperationId::from_bits(1)).await.expect("read").expect("there");
     commit(&mut uow, &row, OperationStatus::Succeeded, NOW).await.expect("committed");
     assert_eq!(uow.secret(&secret).await.expect("read"), None);
-    assert_eq!(uow.holder(&cluster.id).await.expect("read").expect("held").kind, "cluster.stop");
-    let row = uow.operation_row(&OperationId::from_bits(3)).await.expect("read").expect("there");
+    let row = uow.operation_row(&OperationId::from_bits(2)).await.expect("read").expect("there");
     assert_eq!(row.status, OperationStatus::Running);
-    assert_eq!(uow.cluster(&cluster.id).await.expect("read").expect("there").state, ServiceState::Stopping);
+    assert!(row.cancel_requested_at.is_some(), "what it is about may be a row already: it cleans up when it is its turn");
+    let last = uow.operation_row(&OperationId::from_bits(3)).await.expect("read").expect("there");
+    assert_eq!(last.status, OperationStatus::Queued);
+}
+
+async fn what_changes_inside_a_cluster_goes_on_beside_what_is_done_with_it(store: TestStore) {
+    let mut uow = store.store().begin().await.expect("begun");
+    submit(&mut uow, 1, 1, &[]).await;
+    let cluster = a_cluster(1);
+    let (first, second) = (OperationId::from_bits(2), OperationId::from_bits(3));
+    for (id, begins) in [(&first, true), (&second, false)] {
+        let new = NewOperation::new(id, "database.create", &cluster, &serde_json::Value::Null, "somebody", NOW);
+        assert_eq!(uow.submit_inside(&new).await.expect("submitted"), begins);
+    }
+    let row = uow.operation_row(&OperationId::from_bits(1)).await.expect("read").expect("there");
+    commit(&mut uow, &row, OperationStatus::Succeeded, NOW).await.expect("committed");
+    let waiting = uow.operation_row(&second).await.expect("read").expect("there");
+    assert_eq!(waiting.status, OperationStatus::Queued, "it waits for its own kind, and not for the cluster");
+    assert_eq!(submit(&mut uow, 1, 4, &[]).await, Submitted::Started, "nor does the cluster wait for it");
+    let row = uow.operation_row(&first).await.expect("read").expect("there");
+    commit(&mut uow, &row, OperationStatus::Succeeded, NOW).await.expect("committed");
+    let begun = uow.operation_row(&second).await.expect("read").expect("there");
+    assert_eq!(begun.status, OperationStatus::Running);
+    let cluster = uow.cluster(&cluster.id).await.expect("read").expect("there");
+    assert_eq!((cluster.state, cluster.operation), (ServiceState::Creating, Some(OperationId::from_bits(4))));
 }
 
 async fn racing_workers_claim_each_operation_once_and_an_old_epoch_commits_nothing(store: TestStore) {

@@ -235,7 +235,7 @@ fn a_state_that_cannot_be_read_waits_for_an_operator() {
 }
 
 #[test]
-fn ten_run_side_by_side_and_two_on_one_cluster_one_after_the_other() {
+fn ten_run_side_by_side_and_two_inside_one_cluster_one_after_the_other() {
     in_fast_time(async {
         let bench = Bench::with(Defect::None).await;
         let mut ids = Vec::new();
@@ -246,16 +246,18 @@ fn ten_run_side_by_side_and_two_on_one_cluster_one_after_the_other() {
         }
         let cluster = a_cluster(20);
         let request = crate::toy::Request { colour: "blue".into() };
-        let second = OperationId::from_bits(99);
+        let (first, second) = (OperationId::from_bits(98), OperationId::from_bits(99));
         let mut uow = bench.store().begin().await.expect("a unit of work");
-        let new = NewOperation::new(&second, "thing.make", &cluster, &request, "somebody", bench.clock.now());
-        assert!(!uow.submit_or_queue(&new).await.expect("a submission"), "it has to wait");
+        for (id, begins) in [(&first, true), (&second, false)] {
+            let new = NewOperation::new(id, "thing.make", &cluster, &request, "somebody", bench.clock.now());
+            assert_eq!(uow.submit_inside(&new).await.expect("a submission"), begins);
+        }
         uow.commit().await.expect("a commit");
         bench.wake();
-        for id in ids.iter().chain([&second]) {
+        for id in ids.iter().chain([&first, &second]) {
             bench.until_status(id, OperationStatus::Succeeded).await;
         }
-        let (first, second) = (bench.view(&ids[0]).await, bench.view(&second).await);
+        let (first, second) = (bench.view(&first).await, bench.view(&second).await);
         let began = second.events.iter().find(|event| event.kind == "started").expect("a start").at;
         assert!(Some(began) >= first.finished_at, "{first:#?} {second:#?}");
     });

@@ -1,8 +1,10 @@
 //! Snapshots to our own models.
 
+mod databases;
 mod parameters;
 mod people;
 
+pub(crate) use databases::*;
 pub(crate) use parameters::*;
 pub(crate) use people::*;
 

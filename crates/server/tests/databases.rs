@@ -1,0 +1,214 @@
+//! Databases and credentials inside real clusters: store and engine agree about them, whatever happens in between.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use support::{Cluster, Installation, kill, rand};
+
+/// How often the server is killed.
+const KILLS: usize = 30;
+
+impl Engine<'_> {
+    fn ask(&self, question: [&str; 2]) -> BTreeSet<String> {
+        let output = match self.cluster.engine.as_str() {
+            "mariadb" => Command::new("mariadb").args(["--no-defaults", "-N", "-B", "-e", question[0], "-S"]).arg(&self.socket).output(),
+            _ => {
+                let directory = self.socket.parent().expect("a directory");
+                Command::new("psql")
+                    .args(["-XAtq", "-U", "moorage_admin", "-d", "postgres", "-c", question[1], "-h"])
+                    .arg(directory)
+                    .output()
+            }
+        };
+        let output = output.expect("the stock client runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+    /// Databases and accounts as the engine itself says.
+    fn inventory(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let databases = self.ask([
+            "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')",
+            "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', 'moorage_ready')",
+        ]);
+        let accounts = self.ask([
+            "SELECT User FROM mysql.global_priv WHERE Host = '%' AND User NOT LIKE 'moorage%'",
+            "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname !~ '^moorage_'",
+        ]);
+        (databases, accounts)
+    }
+}
+
+/// An engine, asked directly.
+struct Engine<'a> {
+    cluster: &'a Cluster,
+    socket: PathBuf,
+}
+
+impl<'a> Engine<'a> {
+    fn of(installation: &Installation, cluster: &'a Cluster) -> Self {
+        let instance = cluster.shown["instances"][0]["id"].as_str().expect("an instance");
+        let wanted = format!("*{instance}*");
+        let found = Command::new("find").arg("/run/moorage").arg(&installation.directory).args(["-type", "s", "-path", &wanted]).output();
+        let found = String::from_utf8_lossy(&found.expect("find runs").stdout).into_owned();
+        let socket = found.lines().find(|path| path.ends_with("mariadb.sock") || path.contains(".s.PGSQL."));
+        Self { cluster, socket: PathBuf::from(socket.expect("it listens at a socket")) }
+    }
+}
+
+/// Logs in to a database with the stock client.
+fn log_in(cluster: &Cluster, database: &str, user: &str, password: &str) -> Result<String, String> {
+    let output = match cluster.engine.as_str() {
+        "mariadb" => {
+            let port = cluster.port.to_string();
+            let mut command = Command::new("mariadb");
+            command.args(["--no-defaults", "-N", "-B", "--protocol=tcp", "--connect-timeout=5", "-h", &cluster.address, "-P", &port]);
+            command.args(["-u", user, "-D", database, "-e", "SELECT 1"]).env("MYSQL_PWD", password).output()
+        }
+        _ => {
+            let target = format!("host={} port={} dbname={database} user={user} connect_timeout=5", cluster.address, cluster.port);
+            Command::new("psql").args(["-XAtq", "-d", &target, "-c", "SELECT 1"]).env("PGPASSWORD", password).output()
+        }
+    };
+    let output = output.expect("the stock client runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn databases(installation: &Installation, cluster: &Cluster) -> Vec<Value> {
+    let (status, page) = installation.native("GET", &format!("/moorage/v1/clusters/{}/databases?limit=1000", cluster.id), None);
+    assert_eq!(status, 200, "{page}");
+    page["items"].as_array().cloned().expect("rows")
+}
+
+/// Asks for something that makes sense for what is there, chosen at random; the operation, where one begins.
+fn something(installation: &Installation, cluster: &Cluster, round: usize) -> Option<String> {
+    let path = format!("/moorage/v1/clusters/{}/databases", cluster.id);
+    let rows = databases(installation, cluster);
+    let chosen = &rows[rand() as usize % rows.len()];
+    let name = chosen["name"].as_str().expect("a name");
+    let credentials = chosen["credentials"].as_array().expect("credentials");
+    let user = (!credentials.is_empty()).then(|| credentials[rand() as usize % credentials.len()]["user"].as_str().expect("a user"));
+    let number = rand() % 1000;
+    let privileges = ["owner", "read-write", "read-only"][round % 3];
+    let (method, path, body) = match (rand() % 8, user) {
+        (0 | 1, _) => ("POST", path, Some(json!({"name": format!("db{number}"), "user": format!("u_db{number}")}))),
+        (2, _) => ("POST", format!("{path}/{name}/credentials"), Some(json!({"user": format!("c{number}"), "privileges": privileges}))),
+        (3, Some(user)) => ("POST", format!("{path}/{name}/credentials/{user}/reset-password"), None),
+        (4, Some(user)) if user != "keeper" => ("DELETE", format!("{path}/{name}/credentials/{user}"), None),
+        (5, _) => ("POST", format!("{path}/{name}/quarantine"), None),
+        (6, _) => ("POST", format!("{path}/{name}/restore"), None),
+        _ => ("DELETE", format!("{path}/{name}"), None),
+    };
+    let (status, answer) = installation.native(method, &path, body);
+    assert!(status < 500, "{method} {path}: {status} {answer}");
+    answer["operation"]["id"].as_str().map(str::to_owned)
+}
+
+/// The store's databases and accounts are the engine's, and every password the store knows opens what it should.
+fn compare(installation: &Installation, cluster: &Cluster) -> usize {
+    let engine = Engine::of(installation, cluster);
+    let rows = databases(installation, cluster);
+    let (mut names, mut users, mut tried) = (BTreeSet::new(), BTreeSet::new(), 0);
+    for row in &rows {
+        let name = row["name"].as_str().expect("a name");
+        assert_eq!(row["stage"], "made", "{row}");
+        names.insert(name.to_owned());
+        for credential in row["credentials"].as_array().expect("credentials") {
+            let user = credential["user"].as_str().expect("a user");
+            assert_eq!(credential["stage"], "made", "{row}");
+            users.insert(user.to_owned());
+            let at = format!("/moorage/v1/clusters/{}/databases/{name}/credentials/{user}/password", cluster.id);
+            let (status, shown) = installation.native("GET", &at, None);
+            assert_eq!(status == 200, credential["password_known"] == true, "{status} {shown}");
+            let Some(password) = shown["password"].as_str() else { continue };
+            assert_eq!(log_in(cluster, name, user, password), Ok("1".to_owned()), "{user} of {name}");
+            tried += 1;
+        }
+    }
+    assert_eq!(engine.inventory(), (names, users), "{}", cluster.engine);
+    tried
+}
+
+#[test]
+fn a_server_killed_at_random_moments_leaves_no_half_made_database_and_no_password_unknown() {
+    let mut installation = Installation::start();
+    let clusters = ["mariadb", "postgresql"].map(|engine| installation.create(engine, &format!("many-{engine}")));
+    let mut operations = Vec::new();
+    for round in 0..KILLS {
+        for cluster in &clusters {
+            for _ in 0..3 {
+                operations.extend(something(&installation, cluster, round));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(rand() % 300));
+        installation.kill_server();
+        if round % 10 == 9 {
+            // An engine dies meanwhile, too.
+            kill(clusters[round / 10 % 2].engine_pid(&installation), 9);
+        }
+        installation.serve();
+    }
+    let mut counts = [0, 0];
+    for id in &operations {
+        let ended = installation.ended(id);
+        let succeeded = ended["status"] == "succeeded";
+        assert!(succeeded || ended["problem"]["message"].is_string(), "{ended}");
+        counts[usize::from(succeeded)] += 1;
+    }
+    let tried: Vec<usize> = clusters.iter().map(|cluster| compare(&installation, &installation.running(&cluster.id))).collect();
+    let [failed, succeeded] = counts;
+    eprintln!("serve killed {KILLS} times; {succeeded} operations succeeded, {failed} failed; credentials that log in: {tried:?}");
+    assert!(succeeded > KILLS, "{counts:?}");
+}
+
+#[test]
+fn an_engine_that_is_down_is_waited_for_or_refused_and_never_lied_about() {
+    let installation = Installation::start();
+    for engine in ["mariadb", "postgresql"] {
+        let cluster = installation.create(engine, &format!("down-{engine}"));
+        let path = format!("/moorage/v1/clusters/{}/databases", cluster.id);
+        let (status, begun) = installation.native("POST", &path, Some(json!({"name": "stock", "password": "correct horse battery"})));
+        assert_eq!(status, 202, "{begun}");
+        assert_eq!(installation.ended(begun["operation"]["id"].as_str().expect("an id"))["status"], "succeeded");
+        // It hangs: it neither answers nor ends.
+        kill(cluster.engine_pid(&installation), 19);
+        let ask = |verb: &str| installation.native("POST", &format!("{path}/stock/{verb}"), None);
+        let (status, reset) = ask("credentials/stock/reset-password");
+        assert_eq!(status, 202, "{reset}");
+        let (status, refused) = ask("quarantine");
+        assert_eq!((status, &refused["code"]), (409, &json!("cluster-busy")), "a password is just being changed: {refused}");
+        let ended = installation.ended(reset["operation"]["id"].as_str().expect("an id"));
+        let (_, shown) = installation.native("GET", &format!("{path}/stock/credentials/stock/password"), None);
+        let password = shown["password"].as_str().expect("a password");
+        match ended["status"].as_str() {
+            Some("succeeded") => assert_ne!(password, "correct horse battery"),
+            _ => assert_eq!(password, "correct horse battery", "{ended}"),
+        }
+        installation.until(Duration::from_secs(90), "it is started again and lets its user in", |_| {
+            (log_in(&cluster, "stock", "stock", password) == Ok("1".to_owned())).then_some(())
+        });
+        installation.running(&cluster.id);
+
+        let (status, accepted) = installation.native("POST", &format!("/moorage/v1/clusters/{}/stop", cluster.id), None);
+        assert_eq!(status, 202, "{accepted}");
+        installation.reaches(&cluster.id, "STOPPED");
+        for (verb, body) in [("", json!({"name": "another"})), ("/stock/credentials", json!({"user": "another"}))] {
+            let (status, refused) = installation.native("POST", &format!("{path}{verb}"), Some(body));
+            assert_eq!((status, &refused["code"]), (409, &json!("wrong-state")), "{refused}");
+        }
+        // What lets nobody in is promised at once and done as soon as that is possible.
+        let (status, quarantine) = ask("quarantine");
+        assert_eq!(status, 202, "{quarantine}");
+        let (status, accepted) = installation.native("POST", &format!("/moorage/v1/clusters/{}/start", cluster.id), None);
+        assert_eq!(status, 202, "{accepted}");
+        assert_eq!(installation.ended(quarantine["operation"]["id"].as_str().expect("an id"))["status"], "succeeded");
+        assert!(log_in(&cluster, "stock", "stock", password).is_err(), "nobody gets in");
+        assert_eq!(ask("restore").0, 200);
+        compare(&installation, &installation.running(&cluster.id));
+    }
+}
