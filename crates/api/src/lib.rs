@@ -2,6 +2,7 @@
 //! `auth` (who asks), `write` (request to command), `read` (snapshot to wire), `problems` (problem to answer) and `ids`.
 //! Adapters only: whatever is about databases is decided behind [`moorage_app::App`].
 
+mod globo;
 mod kit;
 mod native;
 mod scp;
@@ -64,6 +65,7 @@ pub fn router(app: App, options: ApiOptions) -> Router {
         .route("/docs", get(native::docs::serve))
         .route("/docs/problems/{code}", get(native::docs::problem))
         .merge(native::routes::router(&kit))
+        .merge(globo::routes::router(&kit))
         .merge(scp::routes::router(&kit))
         .fallback(kit::refusal::unknown_path)
         .method_not_allowed_fallback(kit::refusal::wrong_method)

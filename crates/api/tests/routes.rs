@@ -81,6 +81,9 @@ fn sensible_body(method: &str, path: &str) -> Option<Value> {
         ("PUT", "password") => Some(json!({"password": "another battery"})),
         ("PATCH", "{cluster}") => Some(json!({"deletion_protection": true})),
         ("PATCH", "{user}") => Some(json!({"role": "viewer"})),
+        ("POST", "environments") => Some(json!({"name": "laboratory"})),
+        ("POST", "plans") => Some(json!({"name": "small", "engine": "mariadb"})),
+        ("POST", "teams") => Some(json!({"name": "blue"})),
         ("POST", "databases") => Some(json!({"name": "stock"})),
         ("POST", "credentials") => Some(json!({"user": "reader", "privileges": "read-only"})),
         ("POST", "users") => Some(json!({"name": "newcomer", "role": "viewer", "password": "correct horse battery"})),
@@ -184,6 +187,7 @@ async fn another_tenants_things_are_not_there() {
             Some("operations") => (&operation, (404, "operation-not-found")),
             Some("instances") => (&cluster, (404, "instance-not-found")),
             Some("users") => (&user, (404, "user-not-found")),
+            Some("teams") => (&user, (404, "team-not-found")),
             // Projects are the installation's business: a foreign administrator may not even ask for their end.
             Some("projects") if method == "DELETE" => (&project, (403, "forbidden")),
             Some("projects") => (&project, (404, "project-not-found")),
@@ -237,6 +241,7 @@ fn routes_of(source: &str) -> std::collections::BTreeSet<String> {
 fn every_route_is_in_the_table_that_says_who_may_use_it() {
     let mut served = routes_of(include_str!("../src/native/routes.rs"));
     served.extend(routes_of(include_str!("../src/native/databases.rs")));
+    served.extend(routes_of(include_str!("../src/native/plans.rs")));
     let listed = operations(NATIVE).map(|(method, path)| format!("{method} {path}")).chain(["GET /moorage/v1/ca".to_owned()]).collect();
     assert_eq!(served, listed);
     assert!(served.len() > 30);

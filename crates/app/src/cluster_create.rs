@@ -1,6 +1,7 @@
 //! Making a cluster: everything that can be known to be wrong is said here, before anything is done.
 
 use crate::authentication::at_least;
+use crate::catalogue::Numbered;
 use crate::command::{Accepted, CreateCluster, CreateDatabase, CreateGroup, CreateInstance, VersionChoice};
 use crate::engine_versions::{engine_version_id, unknown_version};
 use crate::{App, fresh, now, problem};
@@ -13,10 +14,11 @@ use moorage_domain::server_type::ServerType;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::subnet::{Subnet, choose_address};
 use moorage_domain::tenant::{Actor, Role};
-use moorage_domain::{ClusterId, GroupId, OperationId, Problem, ProblemCode, SecretId, VolumeId, allow_list};
+use moorage_domain::{ClusterId, DatabaseId, GroupId, OperationId, Problem, ProblemCode, SecretId, VolumeId, allow_list};
+use moorage_durable::Operation;
 use moorage_engine::Engine;
 use moorage_operations::{owner, provision};
-use moorage_store::{Clusters, Endpoints, NewCluster, UnitOfWork};
+use moorage_store::{Clusters, Endpoints, NewCluster, NewOperation, UnitOfWork};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -97,8 +99,16 @@ impl App {
         admission::decide(&capacity, &promised, &Promise::to(&cluster.spec), &self.parts.overcommit)?;
         uow.insert_cluster(&NewCluster { cluster: &cluster }).await.map_err(problem::store)?;
         uow.insert_secret(&secret, &sealed, at).await.map_err(problem::store)?;
+        let database = DatabaseId::first_of(&cluster.id);
+        if let Some(wish) = &command.allocation {
+            self.allocate_first(&mut uow, actor, &cluster, wish).await?;
+            Numbered::Operation.give(&mut uow, operation.as_str()).await?;
+        }
         let request = provision::Request { verifier: Some(secret.clone()) };
-        self.submit::<provision::Provision>(&mut uow, &operation, &cluster, &request, &[secret], actor).await?;
+        let secrets = [secret];
+        let new = NewOperation::new(&operation, provision::Provision::KIND, &cluster, &request, &actor.user_name, now());
+        let new = new.with_secrets(&secrets).about(&database);
+        self.submit_new(&mut uow, &cluster, &new, actor).await?;
         uow.commit().await.map_err(problem::store)?;
         (self.parts.wake)();
         Ok(Accepted { cluster: cluster.id, operation })

@@ -1,6 +1,7 @@
 //! Starting, stopping, restarting, changing and removing clusters: each becomes a durable operation.
 
 use crate::authentication::at_least;
+use crate::catalogue::Numbered;
 use crate::clusters::find;
 use crate::command::{Accepted, ClusterRef};
 use crate::{App, fresh, now, problem};
@@ -9,12 +10,12 @@ use moorage_domain::decide::status::Holder;
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
-use moorage_domain::{OperationId, Problem, ProblemCode, SecretId, allow_list};
+use moorage_domain::{DatabaseId, OperationId, Problem, ProblemCode, SecretId, allow_list};
 use moorage_durable::Operation;
 use moorage_operations::{
     rejoin, restart, rolling_restart, set_allow_list, set_maintenance, start, stop, synchronize_parameters, synchronize_state, terminate,
 };
-use moorage_store::{NewOperation, Operations, Submitted, UnitOfWork, Write};
+use moorage_store::{Allocations, NewOperation, Operations, Submitted, UnitOfWork, Write};
 
 impl App {
     /// Starts a stopped cluster.
@@ -137,7 +138,24 @@ impl App {
         actor: &Actor,
     ) -> Result<(), Problem> {
         let new = NewOperation::new(id, O::KIND, cluster, request, &actor.user_name, now()).with_secrets(secrets);
-        match uow.submit(&new).await.map_err(problem::store)? {
+        let first = DatabaseId::first_of(&cluster.id);
+        // What is done with the cluster of one database is done with that.
+        if Numbered::Database.of(uow, first.as_str()).await? > 0 && !uow.is_shared(&cluster.id).await.map_err(problem::store)? {
+            Numbered::Operation.give(uow, id.as_str()).await?;
+            return self.submit_new(uow, cluster, &new.about(&first), actor).await;
+        }
+        self.submit_new(uow, cluster, &new, actor).await
+    }
+
+    /// The same of one that is made already.
+    pub(crate) async fn submit_new<R: serde::Serialize + Sync>(
+        &self,
+        uow: &mut UnitOfWork,
+        cluster: &Cluster,
+        new: &NewOperation<'_, R>,
+        actor: &Actor,
+    ) -> Result<(), Problem> {
+        match uow.submit(new).await.map_err(problem::store)? {
             Submitted::Started => {}
             Submitted::Busy { holder } => {
                 return Err(busy(&holder));

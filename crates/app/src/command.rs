@@ -4,8 +4,9 @@ use moorage_domain::cluster::{BackupWish, MaintenanceWindow, Tag};
 use moorage_domain::database::Privileges;
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::operation::OperationStatus;
+use moorage_domain::plan::{Environment, Plan, Stage, Team};
 use moorage_domain::service_state::ServiceState;
-use moorage_domain::{ClusterId, OperationId, Timestamp};
+use moorage_domain::{ApplicationId, ClusterId, EnvironmentId, OperationId, PlanId, TeamId, Timestamp};
 use secrecy::SecretString;
 use std::net::Ipv4Addr;
 
@@ -46,6 +47,8 @@ pub struct CreateCluster {
     pub service_watch_log_collection: bool,
     /// Whether it refuses to be terminated until this is switched off.
     pub deletion_protection: bool,
+    /// By which plan its database was asked for.
+    pub allocation: Option<AllocationWish>,
 }
 
 /// Which engine version.
@@ -174,6 +177,121 @@ pub struct NewDatabase {
     pub character_set: Option<String>,
     /// Locale; that of the cluster's first database where none is given.
     pub locale: Option<String>,
+    /// By which plan it was asked for.
+    pub allocation: Option<AllocationWish>,
+}
+
+/// What is noted of a database that was asked for by a plan, all of it checked.
+#[derive(Clone, Debug)]
+pub struct AllocationWish {
+    /// Its plan.
+    pub plan: Plan,
+    /// Where it is made.
+    pub environment: Environment,
+    /// Whose it is.
+    pub team: Option<Team>,
+    /// What it is for.
+    pub application: Option<ApplicationId>,
+    /// What it is, for people.
+    pub description: Option<String>,
+    /// Whether it refuses to be removed.
+    pub protected: bool,
+    /// The password of its owner.
+    pub password: SecretString,
+}
+
+/// A database that is asked for by a plan.
+#[derive(Clone, Debug)]
+pub struct NewAllocation {
+    /// A wish for its name; what it gets is the wish as a slug.
+    pub name: String,
+    /// By which plan.
+    pub plan: PlanId,
+    /// Where.
+    pub environment: EnvironmentId,
+    /// Whose; the caller's only team where none is named.
+    pub team: Option<TeamId>,
+    /// What it is for.
+    pub application: Option<ApplicationId>,
+    /// What it is, for people.
+    pub description: Option<String>,
+    /// Whether it refuses to be removed until this is switched off.
+    pub protected: bool,
+}
+
+/// What of such a database is to be changed; what is not named stays.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeAllocation {
+    /// Another team.
+    pub team: Option<TeamId>,
+    /// What it is for, or nothing in particular.
+    pub application: Option<Option<ApplicationId>>,
+    /// Another description, or none.
+    pub description: Option<Option<String>>,
+    /// Whether it refuses to be removed.
+    pub protected: Option<bool>,
+}
+
+/// An environment to be made.
+#[derive(Clone, Debug)]
+pub struct NewEnvironment {
+    /// Its name.
+    pub name: String,
+    /// Whom it serves.
+    pub stage: Stage,
+    /// The subnet of its endpoints.
+    pub subnet: Option<String>,
+}
+
+/// A plan to be made.
+#[derive(Clone, Debug)]
+pub struct NewPlan {
+    /// Its name.
+    pub name: String,
+    /// What it is, for people.
+    pub description: String,
+    /// The engine of its databases.
+    pub engine: EngineName,
+    /// Server type of its clusters.
+    pub server_type: String,
+    /// Ceiling of their volumes in GiB.
+    pub size_gb: u32,
+    /// How many databases share a cluster.
+    pub capacity: u32,
+    /// Whether its clusters have a standby.
+    pub highly_available: bool,
+    /// Where it is offered, by name.
+    pub environments: Vec<String>,
+}
+
+/// A team to be made.
+#[derive(Clone, Debug)]
+pub struct NewTeam {
+    /// Its name.
+    pub name: String,
+    /// Where it is written to.
+    pub email: Option<String>,
+    /// Whether it looks after all databases of the project.
+    pub administers: bool,
+    /// Databases at most in each environment; 0: as many as it likes.
+    pub allocation_limit: u32,
+    /// Who is in it, by name.
+    pub members: Vec<String>,
+}
+
+/// Which operations on databases to list, the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct ListTasks {
+    /// Only this operation.
+    pub operation: Option<String>,
+    /// Only of databases of this name.
+    pub database_name: Option<String>,
+    /// Only in this status.
+    pub status: Option<OperationStatus>,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows at most.
+    pub limit: u64,
 }
 
 /// One more credential of a database.

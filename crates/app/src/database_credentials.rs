@@ -76,7 +76,7 @@ impl App {
         let credential = self.new_credential(&database, wanted.user, wanted.privileges, wanted.password)?;
         uow.insert_credential(&credential).await.map_err(problem::store)?;
         let request = credential_create::Request { credential: credential.id.clone() };
-        let operation = self.begin_inside::<credential_create::CreateCredential>(&mut uow, &cluster, &request, actor).await?;
+        let operation = self.begin_inside::<credential_create::CreateCredential>(&mut uow, &cluster, &database.id, &request, actor).await?;
         self.begun(uow, cluster, database, credential.id, operation).await
     }
 
@@ -102,7 +102,8 @@ impl App {
         let next = CredentialChange::NextPassword(Some(self.seal_password(&credential.id, &password)?));
         uow.apply(&Write::Credential(credential.id.clone(), next), now()).await.map_err(problem::store)?;
         let request = credential_reset_password::Request { credential: credential.id.clone() };
-        let operation = self.begin_inside::<credential_reset_password::ResetPassword>(&mut uow, &cluster, &request, actor).await?;
+        let operation =
+            self.begin_inside::<credential_reset_password::ResetPassword>(&mut uow, &cluster, &database.id, &request, actor).await?;
         self.begun(uow, cluster, database, credential.id, operation).await
     }
 
@@ -116,7 +117,7 @@ impl App {
         let change = Write::Credential(credential.id.clone(), CredentialChange::Stage(Stage::BeingRemoved));
         uow.apply(&change, now()).await.map_err(problem::store)?;
         let request = credential_delete::Request { credential: credential.id.clone() };
-        let operation = self.begin_inside::<credential_delete::DeleteCredential>(&mut uow, &cluster, &request, actor).await?;
+        let operation = self.begin_inside::<credential_delete::DeleteCredential>(&mut uow, &cluster, &database.id, &request, actor).await?;
         self.begun(uow, cluster, database, credential.id, operation).await
     }
 

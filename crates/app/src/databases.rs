@@ -1,6 +1,7 @@
 //! Databases inside clusters.
 
 use crate::authentication::at_least;
+use crate::catalogue::Numbered;
 use crate::cluster_create::check_spec;
 use crate::cluster_life::{busy, wrong_state};
 use crate::clusters::find;
@@ -15,7 +16,7 @@ use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{CredentialId, DatabaseId, OperationId, Problem, ProblemCode};
 use moorage_durable::Operation;
 use moorage_operations::{database_create, database_delete, database_quarantine};
-use moorage_store::{CredentialChange, DatabaseChange, Databases, NewOperation, Operations, Rows, UnitOfWork, Write};
+use moorage_store::{Allocations, CredentialChange, DatabaseChange, Databases, NewOperation, Operations, Rows, UnitOfWork, Write};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Databases of a cluster at most.
@@ -80,8 +81,15 @@ impl App {
         let credential = self.new_credential(&database, spec.owner, Privileges::Owner, wanted.password)?;
         uow.insert_database(&database).await.map_err(problem::store)?;
         uow.insert_credential(&credential).await.map_err(problem::store)?;
+        if let Some(wish) = &wanted.allocation {
+            if there as u64 >= u64::from(wish.plan.capacity) {
+                return Err(Problem::new(ProblemCode::NoCapacity, "The cluster has as many databases as share it at most."));
+            }
+            self.record_allocation(&mut uow, actor, (&database.id, &database.name), wish).await?;
+            Numbered::Database.give(&mut uow, database.id.as_str()).await?;
+        }
         let request = database_create::Request { database: database.id.clone() };
-        let operation = self.begin_inside::<database_create::CreateDatabase>(&mut uow, &cluster, &request, actor).await?;
+        let operation = self.begin_inside::<database_create::CreateDatabase>(&mut uow, &cluster, &database.id, &request, actor).await?;
         uow.commit().await.map_err(problem::store)?;
         (self.parts.wake)();
         Ok(Begun { cluster: cluster.id, database: database.id, credential: Some(credential.id), operation })
@@ -107,7 +115,8 @@ impl App {
         let change = Write::Database(database.id.clone(), DatabaseChange::Quarantine(Some(quarantine)));
         uow.apply(&change, now()).await.map_err(problem::store)?;
         let request = database_quarantine::Request { database: database.id.clone() };
-        let operation = self.begin_inside::<database_quarantine::QuarantineDatabase>(&mut uow, &cluster, &request, actor).await?;
+        let operation =
+            self.begin_inside::<database_quarantine::QuarantineDatabase>(&mut uow, &cluster, &database.id, &request, actor).await?;
         uow.commit().await.map_err(problem::store)?;
         (self.parts.wake)();
         Ok(Begun { cluster: cluster.id, database: database.id, credential: None, operation })
@@ -140,7 +149,7 @@ impl App {
         if is_under_way(&mut uow, &cluster).await? {
             check_made(&database)?;
         }
-        if database.first {
+        if database.first && !uow.is_shared(&cluster.id).await.map_err(problem::store)? {
             return Err(Problem::new(ProblemCode::WrongState, format!("'{}' came with its cluster and goes with it.", database.name))
                 .hint("Terminate the cluster, if all of it is to go; or put the database into quarantine, so that nobody gets in."));
         }
@@ -151,7 +160,7 @@ impl App {
         let change = Write::Database(database.id.clone(), DatabaseChange::Stage(Stage::BeingRemoved));
         uow.apply(&change, now()).await.map_err(problem::store)?;
         let request = database_delete::Request { database: database.id.clone() };
-        let operation = self.begin_inside::<database_delete::DeleteDatabase>(&mut uow, &cluster, &request, actor).await?;
+        let operation = self.begin_inside::<database_delete::DeleteDatabase>(&mut uow, &cluster, &database.id, &request, actor).await?;
         uow.commit().await.map_err(problem::store)?;
         (self.parts.wake)();
         Ok(Begun { cluster: cluster.id, database: database.id, credential: None, operation })
@@ -193,12 +202,23 @@ impl App {
         &self,
         uow: &mut UnitOfWork,
         cluster: &Cluster,
+        database: &DatabaseId,
         request: &O::Request,
         actor: &Actor,
     ) -> Result<OperationId, Problem> {
         let id = OperationId::from_bits(fresh());
-        let new = NewOperation::new(&id, O::KIND, cluster, request, &actor.user_name, now());
+        let new = NewOperation::new(&id, O::KIND, cluster, request, &actor.user_name, now()).about(database);
         uow.submit_inside(&new).await.map_err(problem::store)?;
+        // What was asked for by a plan is known by number, and so is what is done with it.
+        let numbered = Numbered::Database.of(uow, database.as_str()).await? > 0;
+        if numbered {
+            Numbered::Operation.give(uow, id.as_str()).await?;
+        }
+        for credential in uow.credentials_of(database).await.map_err(problem::store)?.iter().filter(|_| numbered) {
+            if Numbered::Credential.of(uow, credential.id.as_str()).await? == 0 {
+                Numbered::Credential.give(uow, credential.id.as_str()).await?;
+            }
+        }
         Ok(id)
     }
 

@@ -2,7 +2,9 @@
 //! here; a handler elsewhere with an `if` about databases is in the wrong room.
 
 mod actions;
+mod allocations;
 mod authentication;
+mod catalogue;
 mod cluster_change;
 mod cluster_create;
 mod cluster_life;
@@ -21,12 +23,16 @@ mod parameters;
 mod parts_of_clusters;
 mod problem;
 mod projects;
+mod sample_data;
+mod tasks;
 mod users;
 pub mod view;
 mod watchers;
 
 pub use actions::NewAction;
+pub use allocations::AllocatedPage;
 pub use authentication::access_key_context;
+pub use catalogue::Numbered;
 pub use command::*;
 pub use credentials::CreateCredential;
 pub use database_credentials::CredentialRef;
@@ -37,7 +43,7 @@ pub use moorage_engine::Fact;
 pub use moorage_host::Abilities;
 pub use moorage_host::Traffic;
 pub use moorage_operations::WatcherStatus;
-pub use moorage_store::ClusterSort;
+pub use moorage_store::{AllocationFilter, AllocationSort, ClusterSort};
 pub use parameters::{ParameterGroup, parameter_id};
 pub use users::{ChangeUser, CreateUser, user_mark};
 pub use view::*;
@@ -53,6 +59,7 @@ use moorage_operations::WatcherBoard;
 use moorage_secrets::MasterKey;
 use moorage_store::Store;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the app needs to work; made once by the composition root.
 #[derive(Clone)]
@@ -82,6 +89,10 @@ pub struct Parts {
     pub authority: String,
     /// What watchers last did.
     pub board: Arc<WatcherBoard>,
+    /// How long a database stays in quarantine before it is removed.
+    pub quarantine: Duration,
+    /// Whether only this machine reaches the API.
+    pub on_loopback: bool,
 }
 
 impl App {
@@ -104,6 +115,10 @@ impl App {
     /// The certificate authority clients should trust, in PEM.
     pub fn authority(&self) -> &str {
         &self.parts.authority
+    }
+    /// How long a database stays in quarantine before it is removed.
+    pub fn quarantine_retention(&self) -> Duration {
+        self.parts.quarantine
     }
     /// Now, by the machine's clock.
     pub fn now(&self) -> Timestamp {

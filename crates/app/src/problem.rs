@@ -16,6 +16,16 @@ pub(crate) fn store(error: StoreError) -> Problem {
         StoreError::Taken { what: "project_name" } => {
             Problem::new(ProblemCode::NameTaken, "A project of that name already exists.").hint("Choose another name.").field("name")
         }
+        StoreError::Taken { what: "allocation_name" } => {
+            Problem::new(ProblemCode::NameTaken, "A database of that name already exists in the environment.")
+                .hint("Choose another name.")
+                .field("name")
+        }
+        StoreError::Taken { what: what @ ("environment_name" | "plan_name" | "team_name" | "application_name") } => {
+            let noun = what.trim_end_matches("_name");
+            let noun = if noun == "application" || noun == "environment" { format!("An {noun}") } else { format!("A {noun}") };
+            Problem::new(ProblemCode::NameTaken, format!("{noun} of that name already exists.")).hint("Choose another name.").field("name")
+        }
         StoreError::Taken { what: "database_name" } => {
             Problem::new(ProblemCode::NameTaken, "A database of that name already exists in the cluster.")
                 .hint("Choose another name.")

@@ -1,9 +1,11 @@
 //! What adapters are given to show: snapshots of the domain.
 
+use moorage_domain::allocation::Allocated;
 use moorage_domain::cluster::Cluster;
 use moorage_domain::database::{Credential, Database};
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::instance::{Endpoint, Instance};
+use moorage_domain::operation::OperationView;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::{ClusterId, CredentialId, DatabaseId, OperationId};
 use moorage_engine::Fact;
@@ -34,6 +36,40 @@ pub struct DatabaseView {
     pub database: Database,
     /// Its credentials, the oldest first.
     pub credentials: Vec<Credential>,
+}
+
+/// A database of a plan with the numbers that a family knows everything by.
+#[derive(Clone, Debug)]
+pub struct AllocatedView {
+    /// The database.
+    pub allocated: Allocated,
+    /// Its number.
+    pub number: u64,
+    /// The numbers of its credentials, the oldest first.
+    pub credentials: Vec<u64>,
+    /// The number of its plan.
+    pub plan: u64,
+    /// The number of its environment.
+    pub environment: u64,
+    /// The number of its team.
+    pub team: Option<u64>,
+    /// The number of what it is for.
+    pub application: Option<u64>,
+    /// What its cluster's volume may take, in bytes.
+    pub total_bytes: Option<u64>,
+}
+
+/// An operation on a database, with numbers.
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    /// Its number.
+    pub number: u64,
+    /// The operation, without its timeline.
+    pub operation: OperationView,
+    /// The number of the database.
+    pub database_number: Option<u64>,
+    /// Its name and environment.
+    pub database: Option<(String, String)>,
 }
 
 /// The answer to a request about something inside a cluster that becomes an operation.

@@ -13,6 +13,7 @@ mod options;
 mod parameter;
 mod password;
 mod people;
+mod plan;
 mod reply;
 mod server;
 mod table;
@@ -35,6 +36,14 @@ pub enum ClientCommand {
     Database(ClientArguments<database::DatabaseCommand>),
     /// Creates, lists, resets and deletes the accounts by which a database is used
     Credential(ClientArguments<database::CredentialCommand>),
+    /// Lists and makes the places where databases of plans are made
+    Environment(ClientArguments<plan::EnvironmentCommand>),
+    /// Lists and makes the plans that databases are asked for by
+    Plan(ClientArguments<plan::PlanCommand>),
+    /// Lists and makes the teams that share databases, and says who is in them
+    Team(ClientArguments<plan::TeamCommand>),
+    /// Loads what the examples of the families' documents assume; only into a server that nobody but this machine reaches
+    SampleData(CaArguments),
     /// Lists and shows the parameters that engines have
     ParameterGroup(ClientArguments<parameter::ParameterGroupCommand>),
     /// Lists and shows operations, and decides about those that wait for an operator
@@ -114,6 +123,16 @@ async fn carry_out(command: ClientCommand, talk: &mut Talk) -> Result<(), Failur
         ClientCommand::Credential(ClientArguments { options, command }) => {
             database::credential(command, &Server::reach(&options)?, options.output, talk).await
         }
+        ClientCommand::Environment(ClientArguments { options, command }) => {
+            plan::environment(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Plan(ClientArguments { options, command }) => {
+            plan::plan(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::Team(ClientArguments { options, command }) => {
+            plan::team(command, &Server::reach(&options)?, options.output, talk).await
+        }
+        ClientCommand::SampleData(CaArguments { options }) => plan::sample_data(&Server::reach(&options)?, talk).await,
         ClientCommand::Operation(ClientArguments { options, command }) => {
             operation::carry_out(command, &Server::reach(&options)?, options.output, talk).await
         }

@@ -83,6 +83,14 @@ ids! {
     DatabaseId,
     /// A credential of a database.
     CredentialId,
+    /// A plan that databases are asked for by.
+    PlanId,
+    /// A place where databases are made.
+    EnvironmentId,
+    /// People who share databases.
+    TeamId,
+    /// What databases are for.
+    ApplicationId,
 }
 
 /// The same digits with another first one, which is 0 in every identifier that begins with the time.

@@ -16,15 +16,16 @@ use tokio_rustls::TlsAcceptor;
 
 /// How often one endpoint may write the same kind of line about strangers.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
-/// A session younger than this may not have begun what it was opened for: a client that connects for each transaction is left to
-/// end by itself.
+/// A session that was let in so short a time ago may not have begun what it was opened for: a client that connects for each transaction is
+/// left to end by itself.
 const YOUNG: Duration = Duration::from_millis(250);
 /// How long a hold is believed that nobody asks to be drained.
 const HOLD_WITHOUT_NEWS: Duration = Duration::from_secs(5);
 /// How often a connection that waits looks whether it still has to.
 const HOLD_LOOK: Duration = Duration::from_millis(250);
-/// A login that takes longer is ended when its endpoint is drained.
-const LONGEST_LOGIN_WHILE_HELD: Duration = Duration::from_millis(500);
+/// A login that takes longer is ended when its endpoint is drained. On two processors that eight clusters and a compiler share, some take
+/// half a second.
+const LONGEST_LOGIN_WHILE_HELD: Duration = Duration::from_secs(2);
 /// How often it is looked which sessions of a held endpoint can end.
 const DRAIN_LOOK: Duration = Duration::from_millis(2);
 /// How long a new connection waits for another primary; a client's own patience is often 10 s.
@@ -62,6 +63,8 @@ struct Entry {
     leg: Option<Arc<EngineLeg>>,
     /// When the leg was chosen: from then on its login is on its way.
     leg_at: Option<Instant>,
+    /// When it was let in.
+    let_in_at: Option<Instant>,
     task: Option<AbortHandle>,
     waker: Option<Waker>,
     backend: Option<i64>,
@@ -170,7 +173,9 @@ impl Endpoint {
             return Admission::TooMany;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        state.connections.insert(number, Entry { client, leg: None, leg_at: None, task: None, waker: None, backend: None });
+        state
+            .connections
+            .insert(number, Entry { client, leg: None, leg_at: None, let_in_at: None, task: None, waker: None, backend: None });
         Admission::Admitted(Connection { endpoint: Arc::clone(self), number, client, since: Instant::now() })
     }
 
@@ -261,8 +266,9 @@ impl Endpoint {
         loop {
             let (sessions, young) = {
                 let state = self.state();
-                let ages = state.connections.values().filter(|entry| entry.leg.is_some()).filter_map(|entry| entry.leg_at);
-                (ages.clone().count(), ages.filter(|at| at.elapsed() < YOUNG).count())
+                let sessions = state.connections.values().filter(|entry| entry.leg.is_some());
+                let is_young = |entry: &&Entry| entry.let_in_at.is_none_or(|at| at.elapsed() < YOUNG);
+                (sessions.clone().count(), sessions.filter(is_young).count())
             };
             // Sessions that stay go on writing until those that come for one transaction are through with it.
             if young == 0 && self.is_held() && !self.closes.swap(true, Ordering::Relaxed) {
@@ -367,6 +373,7 @@ impl Connection {
     pub fn wake_with(&self, waker: &Waker) {
         if let Some(entry) = self.endpoint.state().connections.get_mut(&self.number) {
             entry.waker = Some(waker.clone());
+            entry.let_in_at.get_or_insert_with(Instant::now);
         }
     }
 

@@ -10,13 +10,14 @@ use crate::start;
 use crate::world::{Loaded, World, engine_failed, host_failed, insist, store_failed};
 use async_trait::async_trait;
 use moorage_domain::cluster::Cluster;
+use moorage_domain::database::Stage;
 use moorage_domain::instance::{Endpoint, Instance, Observed};
 use moorage_domain::replication::Replication;
 use moorage_domain::subnet::choose_address;
-use moorage_domain::{InstanceId, Problem, ProblemCode, SecretId, Timestamp};
+use moorage_domain::{CredentialId, DatabaseId, InstanceId, Problem, ProblemCode, SecretId, Timestamp};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_host::{EndpointState, VolumeState, VolumeWish};
-use moorage_store::{Endpoints, Instances, Write};
+use moorage_store::{Allocations, CredentialChange, DatabaseChange, Endpoints, Instances, Write};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -376,11 +377,15 @@ fn anew(state: &mut State) -> Next<Step> {
 /// No way back: users may be connected.
 async fn publish(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     manifest::keep_in_step(context.world(), context.cluster_id()).await?;
-    start::publish(context).await.map(|()| Next::Done)
+    start::publish(context).await?;
+    let cluster = context.cluster_id().clone();
+    context.write(Write::Database(DatabaseId::first_of(&cluster), DatabaseChange::Stage(Stage::Made)));
+    context.write(Write::Credential(CredentialId::first_of(&cluster), CredentialChange::Stage(Stage::Made)));
+    Ok(Next::Done)
 }
 
-/// Makes true: nothing is left but the cluster's row, FAILED with its reason. Nobody uses what is removed: the creation never
-/// ended.
+/// Makes true: nothing is left but the cluster's row, FAILED with its reason; and nothing at all where somebody asked for a database and
+/// knows of no cluster. Nobody uses what is removed: the creation never ended.
 async fn remove(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let world = context.world();
     let loaded = world.load(context.cluster_id()).await?;
@@ -388,11 +393,13 @@ async fn remove(context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     for instance in loaded.instances() {
         world.host.ensure_instance_absent(&instance.id).await.map_err(host_failed)?;
     }
+    let first = DatabaseId::first_of(&loaded.cluster.id);
+    let for_a_plan = world.store.look().await.map_err(store_failed)?.allocated(&first).await.map_err(store_failed)?;
     let why = context.problem().map_or_else(|| "Its creation was cancelled.".to_owned(), |problem| problem.message.clone());
     let cluster = loaded.cluster.id.clone();
     context.write(Write::RemoveEndpoint(cluster.clone()));
     context.write(Write::RemoveInstances(cluster.clone()));
     context.write(Write::RemoveReplication(cluster.clone()));
-    context.write(Write::CreationFailed(cluster, why));
+    context.write(if for_a_plan.is_some() { Write::Gone(cluster) } else { Write::CreationFailed(cluster, why) });
     Ok(Next::Done)
 }

@@ -14,7 +14,8 @@ pub use authority::{AuthorityError, CertificateAuthority, ServerCertificate, Ser
 pub use master_key::{MasterKey, MasterKeyError, OpenError, SealError};
 pub use password::{HashError, hash_password, verify_password};
 pub use random::{
-    NoRandomness, alphanumeric, random_access_key, random_bits, random_bytes, random_password, random_secret_key, random_token,
+    NoRandomness, alphanumeric, credential_password, random_access_key, random_bits, random_bytes, random_password, random_secret_key,
+    random_token,
 };
 pub use secrecy::{ExposeSecret, SecretString};
 pub use signature::{hmac_sha256_base64, same, token_digest, verify_signature};

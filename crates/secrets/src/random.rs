@@ -62,6 +62,12 @@ pub fn random_password() -> Result<SecretString, NoRandomness> {
     }
 }
 
+/// The password of a credential as Globo's clients know it: ten letters and digits that are not taken for others (its wire reference,
+/// section 3).
+pub fn credential_password() -> Result<SecretString, NoRandomness> {
+    drawn_from(b"abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", 10)
+}
+
 fn drawn_from(alphabet: &[u8], length: usize) -> Result<SecretString, NoRandomness> {
     // Bytes above the largest multiple of the alphabet are drawn again: a plain remainder would favour its beginning.
     let limit = 256 - 256 % alphabet.len();

@@ -28,7 +28,27 @@ pub struct Config {
     pub engines: Engines,
     /// Limits.
     pub limits: Limits,
+    /// Databases.
+    pub databases: Databases,
 }
+
+/// `[databases]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Databases {
+    /// Days that a database of a plan stays in quarantine before it is removed.
+    pub quarantine_days: Option<u16>,
+}
+
+impl Databases {
+    /// How long a database of a plan stays in quarantine.
+    pub fn quarantine(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(u64::from(self.quarantine_days.unwrap_or(QUARANTINE_DAYS)) * 24 * 3600)
+    }
+}
+
+/// As the original's documents say (Globo's wire reference, section 5).
+pub const QUARANTINE_DAYS: u16 = 7;
 
 /// `[server]`
 #[derive(Debug, Default, Deserialize)]

@@ -66,6 +66,7 @@ fn effective(config: &config::Config) -> toml::Table {
         ("disk_overcommit".to_owned(), overcommit.disk.into()),
     ]);
     limits.extend(config.limits.reserve_gb.map(|gib| ("reserve_gb".to_owned(), i64::from(gib).into())));
+    let days = config.databases.quarantine_days.unwrap_or(config::QUARANTINE_DAYS);
     let mut store = toml::Table::new();
     if let Some(url) = &config.store.url {
         store.insert("url".into(), without_password(url).into());
@@ -77,6 +78,7 @@ fn effective(config: &config::Config) -> toml::Table {
         ("storage".to_owned(), storage.into()),
         ("engines".to_owned(), toml::Table::from_iter([("prefixes".to_owned(), prefixes.into())]).into()),
         ("limits".to_owned(), limits.into()),
+        ("databases".to_owned(), toml::Table::from_iter([("quarantine_days".to_owned(), i64::from(days).into())]).into()),
     ])
 }
 

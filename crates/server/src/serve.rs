@@ -107,7 +107,8 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     let (stop, stopping) = watch::channel(false);
     let board = Arc::new(WatcherBoard::default());
     let spares = config.storage.spares.unwrap_or(SPARES);
-    let watching = Watch { world: world.clone(), wake: wake.clone(), spares, board: board.clone() };
+    let watching =
+        Watch { world: world.clone(), wake: wake.clone(), spares, board: board.clone(), quarantine: config.databases.quarantine() };
     moorage_watchers::catch_up(&watching).await;
     let mut watchers = moorage_watchers::start(watching, stopping.clone());
     watchers.spawn(Reserve::of(&directory).keep(stopping.clone()));
@@ -122,6 +123,9 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
         overcommit: config.limits.overcommit(),
         authority: authority.certificate().to_owned(),
         board,
+        quarantine: config.databases.quarantine(),
+        // Behind a proxy a request from anywhere comes from this machine.
+        on_loopback: open_metrics,
     });
     let ending = stopping.clone();
     let ready = Arc::new(move || if *ending.borrow() { Err("The server is ending.".to_owned()) } else { Ok(()) });

@@ -62,21 +62,7 @@ impl<'a> Engine<'a> {
 
 /// Logs in to a database with the stock client.
 fn log_in(cluster: &Cluster, database: &str, user: &str, password: &str) -> Result<String, String> {
-    let output = match cluster.engine.as_str() {
-        "mariadb" => {
-            let port = cluster.port.to_string();
-            let mut command = Command::new("mariadb");
-            command.args(["--no-defaults", "-N", "-B", "--protocol=tcp", "--connect-timeout=5", "-h", &cluster.address, "-P", &port]);
-            command.args(["-u", user, "-D", database, "-e", "SELECT 1"]).env("MYSQL_PWD", password).output()
-        }
-        _ => {
-            let target = format!("host={} port={} dbname={database} user={user} connect_timeout=5", cluster.address, cluster.port);
-            Command::new("psql").args(["-XAtq", "-d", &target, "-c", "SELECT 1"]).env("PGPASSWORD", password).output()
-        }
-    };
-    let output = output.expect("the stock client runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    support::log_in(&cluster.engine, &cluster.address, cluster.port, database, user, password)
 }
 
 fn databases(installation: &Installation, cluster: &Cluster) -> Vec<Value> {

@@ -127,7 +127,7 @@ impl UnitOfWork {
             .execute(self.connection())
             .await
             .map_err(failed("making an account"))?;
-        Ok(())
+        self.give_number(crate::NUMBERING_FAMILY, "user", new.id.as_str()).await
     }
     /// Gives an account another role.
     pub async fn set_role(&mut self, account: &UserId, role: Role) -> StoreResult<()> {
@@ -145,6 +145,7 @@ impl UnitOfWork {
     }
     /// Removes an account with its credentials.
     pub async fn remove_account(&mut self, account: &UserId) -> StoreResult<()> {
+        self.leave_teams(account).await?;
         for statement in [REMOVE_TOKENS, REMOVE_ACCESS_KEYS, REMOVE] {
             self.remove_all(statement, account).await?;
         }

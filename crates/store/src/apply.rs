@@ -61,12 +61,12 @@ impl UnitOfWork {
             Write::CreationFailed(cluster, why) => self.set_creation_failed(cluster, why, now).await,
             Write::Gone(cluster) => {
                 self.remove_parameters(cluster).await?;
-                self.remove_databases(cluster).await?;
+                self.remove_databases(cluster, now).await?;
                 self.set_gone(cluster, now).await
             }
             Write::Observed(instance, observed) => self.observe_instance(instance, observed, now).await,
             Write::Replication(replication) => self.put_replication(replication).await,
-            Write::Database(database, change) => self.change_database(database, change).await,
+            Write::Database(database, change) => self.change_database(database, change, now).await,
             Write::Credential(credential, change) => self.change_credential(credential, change).await,
             Write::RemoveReplication(cluster) => self.remove_replication(cluster).await,
         }

@@ -3,6 +3,7 @@
 use crate::statement::statements;
 use crate::{Rows, StoreError, StoreResult, UnitOfWork, failed};
 use moorage_domain::cluster::{Cluster, ClusterSpec, Wish};
+use moorage_domain::database::Stage;
 use moorage_domain::decide::admission::Promise;
 use moorage_domain::decide::status::{StatusInput, decide};
 use moorage_domain::engine::{EngineName, Version};
@@ -186,8 +187,8 @@ pub(crate) async fn insert_first_databases(connection: &mut AnyConnection) -> St
     let rows = sqlx::query(ALL).fetch_all(&mut *connection).await.map_err(failed("listing clusters"))?;
     for row in &rows {
         let cluster = read(row)?;
-        crate::database::insert(connection, &crate::database::first_of(&cluster)).await?;
-        crate::database::insert_credential(connection, &crate::database::owner_of(&cluster)).await?;
+        crate::database::insert(connection, &crate::database::first_of(&cluster, Stage::Made)).await?;
+        crate::database::insert_credential(connection, &crate::database::owner_of(&cluster, Stage::Made)).await?;
     }
     Ok(())
 }
@@ -323,8 +324,8 @@ impl UnitOfWork {
             .execute(self.connection())
             .await
             .map_err(failed("inserting a cluster"))?;
-        self.insert_database(&crate::database::first_of(cluster)).await?;
-        self.insert_credential(&crate::database::owner_of(cluster)).await
+        self.insert_database(&crate::database::first_of(cluster, Stage::BeingMade)).await?;
+        self.insert_credential(&crate::database::owner_of(cluster, Stage::BeingMade)).await
     }
 
     /// Remembers who asked for a change.

@@ -78,7 +78,7 @@ pub enum CredentialChange {
     Gone,
 }
 
-fn read(row: &AnyRow) -> StoreResult<Database> {
+pub(crate) fn read_database(row: &AnyRow) -> StoreResult<Database> {
     let quarantined_at: Option<i64> = row.get("quarantined_at");
     let quarantined_by: Option<String> = row.get("quarantined_by");
     Ok(Database {
@@ -97,7 +97,7 @@ fn read(row: &AnyRow) -> StoreResult<Database> {
     })
 }
 
-fn read_credential(row: &AnyRow) -> StoreResult<Credential> {
+pub(crate) fn read_credential(row: &AnyRow) -> StoreResult<Credential> {
     Ok(Credential {
         id: CredentialId::parse(row.get("id")).map_err(|e| unreadable("credential", e))?,
         database: DatabaseId::parse(row.get("database_id")).map_err(|e| unreadable("credential", e))?,
@@ -112,7 +112,7 @@ fn read_credential(row: &AnyRow) -> StoreResult<Credential> {
 }
 
 /// The database that a cluster is made with.
-pub(crate) fn first_of(cluster: &Cluster) -> Database {
+pub(crate) fn first_of(cluster: &Cluster, stage: Stage) -> Database {
     let spec = &cluster.spec.database;
     Database {
         id: DatabaseId::first_of(&cluster.id),
@@ -122,7 +122,7 @@ pub(crate) fn first_of(cluster: &Cluster) -> Database {
         character_set: spec.character_set.clone(),
         locale: spec.locale.clone(),
         first: true,
-        stage: Stage::Made,
+        stage,
         quarantine: None,
         used_bytes: None,
         created_at: cluster.created_at,
@@ -131,14 +131,14 @@ pub(crate) fn first_of(cluster: &Cluster) -> Database {
 }
 
 /// The credential of its owner.
-pub(crate) fn owner_of(cluster: &Cluster) -> Credential {
+pub(crate) fn owner_of(cluster: &Cluster, stage: Stage) -> Credential {
     Credential {
         id: CredentialId::first_of(&cluster.id),
         database: DatabaseId::first_of(&cluster.id),
         cluster: cluster.id.clone(),
         user: cluster.spec.database.owner.clone(),
         privileges: Privileges::Owner,
-        stage: Stage::Made,
+        stage,
         sealed_password: None,
         sealed_next: None,
         created_at: cluster.created_at,
@@ -182,19 +182,19 @@ pub trait Databases: Rows {
     /// The database with this identifier, whoever's it is.
     async fn database(&mut self, id: &DatabaseId) -> StoreResult<Option<Database>> {
         let row = sqlx::query(GET).bind(id.as_str()).fetch_optional(self.connection()).await.map_err(failed("reading a database"))?;
-        row.as_ref().map(read).transpose()
+        row.as_ref().map(read_database).transpose()
     }
     /// A cluster's database with this name.
     async fn database_named(&mut self, cluster: &ClusterId, name: &str) -> StoreResult<Option<Database>> {
         let query = sqlx::query(NAMED).bind(cluster.as_str()).bind(name);
         let row = query.fetch_optional(self.connection()).await.map_err(failed("reading a database"))?;
-        row.as_ref().map(read).transpose()
+        row.as_ref().map(read_database).transpose()
     }
     /// A cluster's databases by name.
     async fn databases_of(&mut self, cluster: &ClusterId, offset: u64, limit: u64) -> StoreResult<Vec<Database>> {
         let query = sqlx::query(OF_CLUSTER).bind(cluster.as_str()).bind(limit.cast_signed()).bind(offset.cast_signed());
         let rows = query.fetch_all(self.connection()).await.map_err(failed("listing databases"))?;
-        rows.iter().map(read).collect()
+        rows.iter().map(read_database).collect()
     }
     /// The credential with this identifier, whoever's it is.
     async fn credential(&mut self, id: &CredentialId) -> StoreResult<Option<Credential>> {
@@ -226,7 +226,7 @@ impl UnitOfWork {
     pub async fn insert_credential(&mut self, credential: &Credential) -> StoreResult<()> {
         insert_credential(self.connection(), credential).await
     }
-    pub(crate) async fn change_database(&mut self, id: &DatabaseId, change: &DatabaseChange) -> StoreResult<()> {
+    pub(crate) async fn change_database(&mut self, id: &DatabaseId, change: &DatabaseChange, now: Timestamp) -> StoreResult<()> {
         let doing = "changing a database";
         let query = match change {
             DatabaseChange::Stage(stage) => sqlx::query(SET_STAGE).bind(id.as_str()).bind(stage.as_str()),
@@ -235,6 +235,7 @@ impl UnitOfWork {
                 sqlx::query(SET_QUARANTINE).bind(id.as_str()).bind(at).bind(by)
             }
             DatabaseChange::Gone => {
+                self.end_allocation(id, now).await?;
                 let credentials = sqlx::query(REMOVE_CREDENTIALS_OF).bind(id.as_str());
                 credentials.execute(self.connection()).await.map_err(failed(doing))?;
                 sqlx::query(REMOVE).bind(id.as_str())
@@ -262,7 +263,11 @@ impl UnitOfWork {
         }
         Ok(())
     }
-    pub(crate) async fn remove_databases(&mut self, cluster: &ClusterId) -> StoreResult<()> {
+    pub(crate) async fn remove_databases(&mut self, cluster: &ClusterId, now: Timestamp) -> StoreResult<()> {
+        for database in self.databases_of(cluster, 0, i64::MAX as u64).await? {
+            self.end_allocation(&database.id, now).await?;
+        }
+        self.end_sharing(cluster).await?;
         for statement in [REMOVE_CREDENTIALS_OF_CLUSTER, REMOVE_OF_CLUSTER] {
             let query = sqlx::query(statement).bind(cluster.as_str());
             query.execute(self.connection()).await.map_err(failed("removing databases"))?;

@@ -6,6 +6,8 @@
 
 mod account;
 mod action;
+mod allocation;
+mod api_id;
 mod apply;
 mod cluster;
 mod connect;
@@ -19,6 +21,7 @@ mod lease;
 mod migrate;
 mod operation;
 mod parameter;
+mod plan;
 mod project;
 mod replication;
 mod secret;
@@ -34,6 +37,8 @@ use std::path::Path;
 
 pub use account::{Accounts, NewAccount, SigningIn};
 pub use action::Actions;
+pub use allocation::{AllocationFilter, AllocationSort, Allocations};
+pub use api_id::{ApiIds, NUMBERING_FAMILY};
 pub use apply::Write;
 pub use cluster::{ClusterFilter, ClusterPage, ClusterSort, Clusters, NewCluster};
 pub use connect::StoreAddress;
@@ -46,6 +51,7 @@ pub use instance::Instances;
 pub use migrate::SCHEMA_VERSION;
 pub use operation::*;
 pub use parameter::Parameters;
+pub use plan::Plans;
 pub use project::Projects;
 pub use replication::Replications;
 pub use secret::Secrets;
@@ -70,7 +76,8 @@ pub enum StoreError {
     #[error("{what} is taken")]
     Taken {
         /// The rule (`cluster_name`, `endpoint_address`, `instance_uid`, `instance_number`, `account_name`, `project_name`,
-        /// `database_name`, `credential_user_name`).
+        /// `database_name`, `credential_user_name`, `allocation_name`, `environment_name`, `plan_name`, `team_name`,
+        /// `application_name`).
         what: &'static str,
     },
     /// The lease under which the work was done belongs to somebody else by now.
@@ -161,6 +168,16 @@ fn taken(message: &str) -> &'static str {
         ("database_name", "database_name"),
         ("credential.cluster_id, credential.user_name", "credential_user_name"),
         ("credential_user_name", "credential_user_name"),
+        ("allocation.environment_id, allocation.name", "allocation_name"),
+        ("allocation_name", "allocation_name"),
+        ("environment.project_id, environment.name", "environment_name"),
+        ("environment_name", "environment_name"),
+        ("plan.project_id, plan.name", "plan_name"),
+        ("plan_name", "plan_name"),
+        ("team.project_id, team.name", "team_name"),
+        ("team_name", "team_name"),
+        ("application.project_id, application.name", "application_name"),
+        ("application_name", "application_name"),
         ("project.name", "project_name"),
         ("project_name", "project_name"),
     ];

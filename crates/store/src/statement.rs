@@ -14,6 +14,8 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
     [
         crate::account::STATEMENTS,
         crate::action::STATEMENTS,
+        crate::allocation::STATEMENTS,
+        crate::api_id::STATEMENTS,
         crate::cluster::STATEMENTS,
         crate::credential::STATEMENTS,
         crate::database::STATEMENTS,
@@ -25,6 +27,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::operation::STATEMENTS,
         crate::submission::STATEMENTS,
         crate::parameter::STATEMENTS,
+        crate::plan::STATEMENTS,
         crate::project::STATEMENTS,
         crate::replication::STATEMENTS,
         crate::secret::STATEMENTS,

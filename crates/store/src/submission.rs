@@ -7,12 +7,12 @@ use crate::{Rows, StoreResult, UnitOfWork, failed};
 use moorage_domain::cluster::Cluster;
 use moorage_domain::decide::status::Holder;
 use moorage_domain::operation::OperationStatus;
-use moorage_domain::{ClusterId, HostId, OperationId, Problem, SecretId, Timestamp};
+use moorage_domain::{ClusterId, DatabaseId, HostId, OperationId, Problem, SecretId, Timestamp};
 use serde::Serialize;
 
 statements! {
     INSERT = "INSERT INTO operation (id, kind, cluster_id, host_id, request, step, state, status, attempt, run_at, lease_until, lease_epoch, secret_ids,
-        requested_by, version_started, created_at) VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, 1, $8, 0, 0, $9, $10, $11, $8)";
+        requested_by, version_started, created_at, database_id) VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, 1, $8, 0, 0, $9, $10, $11, $8, $12)";
 }
 
 /// An operation to be submitted.
@@ -25,6 +25,7 @@ pub struct NewOperation<'a, R> {
     request: &'a R,
     secrets: &'a [SecretId],
     requested_by: &'a str,
+    database: Option<&'a DatabaseId>,
     now: Timestamp,
 }
 
@@ -32,7 +33,13 @@ impl<'a, R: Serialize + Sync> NewOperation<'a, R> {
     /// An operation of this kind on a cluster; it belongs to the cluster's host.
     pub fn new(id: &'a OperationId, kind: &'a str, cluster: &'a Cluster, request: &'a R, requested_by: &'a str, now: Timestamp) -> Self {
         let (cluster, host) = (&cluster.id, &cluster.host);
-        Self { id, kind, cluster, host, request, secrets: &[], requested_by, now }
+        Self { id, kind, cluster, host, request, secrets: &[], requested_by, database: None, now }
+    }
+    /// What inside the cluster it is about.
+    #[must_use]
+    pub fn about(mut self, database: &'a DatabaseId) -> Self {
+        self.database = Some(database);
+        self
     }
     /// Secrets that live as long as the operation: however it ends, they are erased in the transaction that ends it.
     #[must_use]
@@ -103,6 +110,7 @@ impl UnitOfWork {
             .bind(secrets)
             .bind(new.requested_by)
             .bind(env!("CARGO_PKG_VERSION"))
+            .bind(new.database.map(DatabaseId::as_str))
             .execute(self.connection())
             .await
             .map_err(failed("submitting an operation"))?;

@@ -19,9 +19,18 @@ pub const TABLES: &[&str] = &[
     "access_key",
     "token",
     "secret",
+    "environment",
+    "plan",
+    "plan_environment",
+    "team",
+    "team_member",
+    "application",
     "cluster",
     "database",
     "credential",
+    "allocation",
+    "plan_cluster",
+    "database_history",
     "instance",
     "endpoint",
     "replication",
@@ -37,8 +46,25 @@ pub const TABLES: &[&str] = &[
 /// Tables that mean nothing elsewhere: the schema's own, claims of processes that run now, answers kept for a day.
 pub const NOT_COPIED: &[&str] = &["schema_version", "lease", "idempotency_key"];
 
-/// The tables of people and of the installation: everything that is of no cluster and is not history.
-const PEOPLE: &[&str] = &["installation", "project", "host", "account", "access_key", "token"];
+/// The tables of people and of the installation, and of what databases are asked for by: everything that is of no cluster and is not
+/// history.
+const PEOPLE: &[&str] = &[
+    "installation",
+    "project",
+    "host",
+    "account",
+    "access_key",
+    "token",
+    "environment",
+    "plan",
+    "plan_environment",
+    "team",
+    "team_member",
+    "application",
+];
+
+/// The kinds of numbered things that are inside clusters, or of the past.
+const OF_CLUSTERS: &[&str] = &["database", "credential", "task"];
 
 /// A value of a column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +150,13 @@ pub trait Transfer: Rows {
             })
             .await?;
         }
+        self.each_row("api_id", |row| {
+            if !row.text("kind").is_some_and(|kind| OF_CLUSTERS.contains(&kind)) {
+                found.push(row);
+            }
+            Ok(())
+        })
+        .await?;
         Ok(found)
     }
 
@@ -131,8 +164,13 @@ pub trait Transfer: Rows {
     async fn rows_of_cluster(&mut self, cluster: &ClusterId) -> StoreResult<Vec<StoredRow>> {
         let mut found = Vec::new();
         let of_cluster = ["database", "credential", "instance", "endpoint", "replication"].map(|table| (table, "cluster_id"));
-        for (table, column) in [("cluster", "id")].into_iter().chain(of_cluster) {
-            let text = AssertSqlSafe(format!("SELECT * FROM {table} WHERE {column} = $1"));
+        let inside = "database_id IN (SELECT id FROM database WHERE cluster_id = $1)";
+        let numbered =
+            "internal_id IN (SELECT id FROM database WHERE cluster_id = $1 UNION SELECT id FROM credential WHERE cluster_id = $1)";
+        let of_cluster = of_cluster.map(|(table, column)| (table, format!("{column} = $1"))).into_iter();
+        let others = [("allocation", inside.to_owned()), ("plan_cluster", "cluster_id = $1".to_owned()), ("api_id", numbered.to_owned())];
+        for (table, condition) in [("cluster", "id = $1".to_owned())].into_iter().chain(of_cluster).chain(others) {
+            let text = AssertSqlSafe(format!("SELECT * FROM {table} WHERE {condition}"));
             let rows = sqlx::query(text).bind(cluster.as_str()).fetch_all(self.connection()).await.map_err(failed("reading rows"))?;
             for row in &rows {
                 found.push(read(table, row)?);

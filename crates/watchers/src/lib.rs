@@ -12,6 +12,7 @@ mod leftovers;
 mod logs;
 mod manifests;
 mod public_addresses;
+mod quarantine;
 mod replication;
 mod spares;
 mod volume_rooms;
@@ -38,6 +39,8 @@ pub struct Watch {
     pub spares: usize,
     /// Where watchers write what they last did.
     pub board: Arc<WatcherBoard>,
+    /// How long a database of a plan stays in quarantine.
+    pub quarantine: Duration,
 }
 
 impl Watch {
@@ -104,6 +107,7 @@ pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(until(stopping.clone(), manifests::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), volume_sizes::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), database_sizes::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), quarantine::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), public_addresses::run(watch.clone())));
     tasks.spawn(until(stopping, leftovers::run(watch)));
     tasks

@@ -50,7 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const FOR_TESTS: &[&str] = &["testkit", "secrets", "engine", "host"];
 
 /// The only libraries the domain may use: nothing that reads a clock, opens a file or talks to a network.
-const DOMAIN_LIBRARIES: &[&str] = &["serde", "serde_json", "thiserror", "ipnet", "jiff"];
+const DOMAIN_LIBRARIES: &[&str] = &["serde", "serde_json", "thiserror", "ipnet", "jiff", "deunicode"];
 
 /// What the domain must not even reach through somebody else.
 const NEVER_IN_DOMAIN: &[&str] = &["tokio", "sqlx", "axum", "reqwest", "rustls", "rustix"];

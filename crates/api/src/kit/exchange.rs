@@ -3,6 +3,7 @@
 
 use super::Kit;
 use super::refusal::{Family, Refusal};
+use crate::globo::hal::Site;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
@@ -77,10 +78,11 @@ pub(crate) fn around(routes: Router, kit: Kit) -> Router {
 /// Whoever asks for a change may go away before the answer: what was begun is ended and written down all the same.
 async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Response {
     let (id, family) = (RequestId::fresh(), Family::of(request.uri().path()));
-    let handled = handle(kit, request, next, id.clone(), family);
+    let site = Site::of(request.headers(), request.uri(), kit.options.public_base.as_deref(), kit.options.tls);
+    let handled = handle(kit, request, next, id.clone(), family, site.clone());
     tokio::spawn(handled).await.unwrap_or_else(|error| {
         tracing::error!(id = %id.0, %error, "a request was not handled to its end");
-        family.render(&Problem::internal().into(), &id.0)
+        family.render(&Problem::internal().into(), &id.0, &site)
     })
 }
 
@@ -98,7 +100,7 @@ impl Asking {
     }
 }
 
-async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, family: Family) -> Response {
+async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, family: Family, site: Site) -> Response {
     let asking = Asking::default();
     request.extensions_mut().insert(asking.clone());
     let source = source(&request);
@@ -122,7 +124,7 @@ async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, famil
     let mut problem = None;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         problem = Some(refusal.first.code.as_str());
-        let mut rendered = family.render(&refusal, &id.0);
+        let mut rendered = family.render(&refusal, &id.0, &site);
         if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
             rendered.headers_mut().insert(header::ALLOW, allow);
         }

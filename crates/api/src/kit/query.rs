@@ -1,6 +1,7 @@
 //! Query strings: form-encoded pairs.
 
 use percent_encoding::percent_decode;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// The decoded pairs of a query.
@@ -22,6 +23,10 @@ impl Query {
             })
             .collect();
         Self { pairs }
+    }
+    /// The pairs as fields of a form; of several of one name the last.
+    pub(crate) fn into_map(self) -> Map<String, Value> {
+        self.pairs.into_iter().map(|(key, value)| (key, Value::String(value))).collect()
     }
     /// The last value given for a key; a blank one counts as none.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {

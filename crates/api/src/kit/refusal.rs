@@ -1,6 +1,7 @@
 //! A request that is refused. Handlers and layers say *what* is wrong; the exchange around them renders it in the dialect
 //! of the family that was addressed, so that no caller ever sees another family's error.
 
+use crate::globo::hal::Site;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use moorage_domain::{Problem, ProblemCode};
@@ -58,6 +59,8 @@ pub(crate) enum Family {
     Native,
     /// Samsung Cloud Platform.
     Scp,
+    /// Globo.com's database-as-a-service.
+    Globo,
 }
 
 impl Family {
@@ -67,6 +70,7 @@ impl Family {
         }
         match path.strip_prefix("/moorage") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Self::Native,
+            _ if path == "/api" || path.starts_with("/api/") => Self::Globo,
             _ => Self::Scp,
         }
     }
@@ -75,13 +79,15 @@ impl Family {
         match self {
             Self::Native => "native",
             Self::Scp => "scp",
+            Self::Globo => "globo",
         }
     }
     /// Renders a refusal in the family's dialect.
-    pub(crate) fn render(self, refusal: &Refusal, request_id: &str) -> Response {
+    pub(crate) fn render(self, refusal: &Refusal, request_id: &str, site: &Site) -> Response {
         match self {
             Self::Native => crate::native::problems::render(refusal, request_id),
             Self::Scp => crate::scp::problems::render(refusal, request_id),
+            Self::Globo => crate::globo::problems::render(refusal, site),
         }
     }
 }
@@ -99,6 +105,7 @@ mod tests {
     fn only_paths_below_moorage_are_native() {
         assert_eq!(Family::of("/moorage/v1/clusters"), Family::Native);
         assert_eq!(Family::of("/moorage"), Family::Native);
+        assert_eq!((Family::of("/api/database/"), Family::of("/api"), Family::of("/apix")), (Family::Globo, Family::Globo, Family::Scp));
         for path in ["/", "/v1/clusters", "/mooragex", "/nothing"] {
             assert_eq!(Family::of(path), Family::Scp, "{path}");
         }

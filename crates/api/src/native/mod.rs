@@ -7,6 +7,7 @@ pub(crate) mod etag;
 pub(crate) mod idempotency;
 pub(crate) mod ids;
 pub(crate) mod openapi;
+pub(crate) mod plans;
 pub(crate) mod problems;
 pub(crate) mod read;
 pub(crate) mod routes;

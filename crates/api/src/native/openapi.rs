@@ -278,6 +278,17 @@ pub(crate) const ROUTES: &[Route] = &[
         "The parameters of a group, by name or identifier",
         Success::Json(200, schema::<read::ParameterGroupBody<'_>>),
     ),
+    route("GET", "/moorage/v1/environments", "List environments", Success::Json(200, schema::<read::Page<read::EnvironmentBody>>)),
+    route("POST", "/moorage/v1/environments", "Make an environment", Success::Json(201, schema::<read::EnvironmentBody>))
+        .takes(body!(write::create_environment)),
+    route("GET", "/moorage/v1/plans", "List plans", Success::Json(200, schema::<read::Page<read::PlanBody>>)),
+    route("POST", "/moorage/v1/plans", "Make a plan and offer it in environments", Success::Json(201, schema::<read::PlanBody>))
+        .takes(body!(write::create_plan)),
+    route("GET", "/moorage/v1/teams", "List teams", Success::Json(200, schema::<read::Page<read::TeamBody>>)),
+    route("POST", "/moorage/v1/teams", "Make a team", Success::Json(201, schema::<read::TeamBody>)).takes(body!(write::create_team)),
+    route("PUT", "/moorage/v1/teams/{team}/members/{user}", "Put a user into a team", Success::Nothing),
+    route("DELETE", "/moorage/v1/teams/{team}/members/{user}", "Take a user out of a team", Success::Nothing),
+    route("POST", "/moorage/v1/sample-data", "Load what the examples of the families' documents assume", Success::Nothing),
     route("GET", "/moorage/v1/instances", "List instances", Success::Json(200, schema::<read::Page<read::InstanceBody>>)).asks(PARTS),
     route("GET", "/moorage/v1/instances/{instance}", "Show an instance", Success::Json(200, schema::<read::InstanceBody>)),
     route("GET", "/moorage/v1/volumes", "List volumes", Success::Json(200, schema::<read::Page<read::VolumeBody>>)).asks(PARTS),

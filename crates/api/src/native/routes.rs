@@ -65,6 +65,7 @@ pub(crate) fn router(kit: &Kit) -> Router<Kit> {
         .route("/moorage/v1/subnets", get(list_subnets))
         .route("/moorage/v1/host", get(show_host))
         .merge(super::databases::router())
+        .merge(super::plans::router())
         .route_layer(from_fn_with_state(kit.clone(), once))
         .route_layer(from_fn_with_state(kit.clone(), admit))
         // What everybody may know.

@@ -6,13 +6,15 @@ use crate::kit::query::Query;
 use crate::kit::refusal::Refusal;
 use moorage_app::{
     ChangeCluster, ChangeUser, ClusterSort, CreateCluster, CreateCredential, CreateDatabase, CreateGroup, CreateInstance, CreateUser,
-    CreateVolume, ListClusters, ListOperations, MOST_ROWS, NewDatabase, NewDatabaseCredential, SwitchOver, VersionChoice,
+    CreateVolume, ListClusters, ListOperations, MOST_ROWS, NewDatabase, NewDatabaseCredential, NewEnvironment, NewPlan, NewTeam,
+    SwitchOver, VersionChoice,
 };
 use moorage_domain::allow_list::{self, MOST_ENTRIES};
 use moorage_domain::cluster::{ACTIVE_STANDBY, Tag};
 use moorage_domain::database::Privileges;
 use moorage_domain::engine::{EngineName, Version};
 use moorage_domain::operation::OperationStatus;
+use moorage_domain::plan::Stage;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::Role;
 use moorage_domain::{ClusterId, Problem};
@@ -91,6 +93,7 @@ pub(crate) fn create_cluster(body: &[u8]) -> Result<CreateCluster, Refusal> {
         tags,
         service_watch_log_collection: false,
         deletion_protection: deletion_protection.unwrap_or(false),
+        allocation: None,
     })
 }
 
@@ -131,6 +134,7 @@ pub(crate) fn create_database(body: &[u8]) -> Result<NewDatabase, Refusal> {
             password: form.optional_ruled_text("password", &PASSWORD).map(|text| SecretString::from(text.to_owned())),
             character_set: form.optional_ruled_text("character_set", &SHORT_TEXT).map(str::to_owned),
             locale: form.optional_ruled_text("locale", &SHORT_TEXT).map(str::to_owned),
+            allocation: None,
             name: name?,
         })
     })
@@ -155,6 +159,61 @@ pub(crate) fn reset_password(body: &[u8]) -> Result<Option<SecretString>, Refusa
 }
 
 const PRIVILEGES: &[&str] = &["owner", "read-write", "read-only"];
+
+/// Reads the body of a request for an environment.
+pub(crate) fn create_environment(body: &[u8]) -> Result<NewEnvironment, Refusal> {
+    whole(body, |form, _| {
+        let name = form.ruled_text("name", &NOUN).map(str::to_owned);
+        let stage = form.optional_choice("stage", STAGES).and_then(Stage::parse).unwrap_or(Stage::Development);
+        let subnet = form.optional_ruled_text("subnet", &SHORT_TEXT).map(str::to_owned);
+        Some(NewEnvironment { name: name?, stage, subnet })
+    })
+}
+
+/// Reads the body of a request for a plan.
+pub(crate) fn create_plan(body: &[u8]) -> Result<NewPlan, Refusal> {
+    whole(body, |form, _| {
+        let name = form.ruled_text("name", &NOUN).map(str::to_owned);
+        let engine = form.choice("engine", ENGINES).and_then(EngineName::parse);
+        let environments = names(form, "environments");
+        Some(NewPlan {
+            description: form.optional_ruled_text("description", &TAG_VALUE).unwrap_or_default().to_owned(),
+            server_type: form.optional_ruled_text("server_type", &SHORT_TEXT).unwrap_or(SERVER_TYPE).to_owned(),
+            size_gb: form.optional_number("size_gb", 16..=5120).unwrap_or(SIZE_GB),
+            capacity: form.optional_number("capacity", 1..=500).unwrap_or(1),
+            highly_available: form.optional_bool("highly_available").unwrap_or(false),
+            environments,
+            name: name?,
+            engine: engine?,
+        })
+    })
+}
+
+/// Reads the body of a request for a team.
+pub(crate) fn create_team(body: &[u8]) -> Result<NewTeam, Refusal> {
+    whole(body, |form, _| {
+        let name = form.ruled_text("name", &NOUN).map(str::to_owned);
+        Some(NewTeam {
+            email: form.optional_ruled_text("email", &TAG_VALUE).map(str::to_owned),
+            administers: form.optional_bool("administers").unwrap_or(false),
+            allocation_limit: form.optional_number("allocation_limit", 0..=100_000).unwrap_or(ALLOCATION_LIMIT),
+            members: names(form, "members"),
+            name: name?,
+        })
+    })
+}
+
+/// A list of names.
+fn names(form: &Form<'_>, key: &'static str) -> Vec<String> {
+    let items = form.optional_list(key, MOST_NAMES).map(|items| items.texts()).unwrap_or_default();
+    items.into_iter().map(|(_, text)| text.to_owned()).collect()
+}
+
+const NOUN: TextRule = TextRule { pattern: r"^\P{C}*$", matches: no_controls, length: 1..=100 };
+const STAGES: &[&str] = &["development", "production"];
+const MOST_NAMES: usize = 100;
+/// As the original has it (Globo's wire reference, section 2.3).
+const ALLOCATION_LIMIT: u32 = 2;
 
 /// Reads the body of a request for a project: its name.
 pub(crate) fn create_project(body: &[u8]) -> Result<String, Refusal> {

@@ -100,10 +100,12 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::Unauthenticated => (StatusCode::UNAUTHORIZED, "Dbaas.Unauthorized.AuthNFailed"),
         P::Forbidden => (StatusCode::FORBIDDEN, "Dbaas.Forbidden.AuthZFailed"),
         P::PathNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.Path"),
+        P::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "ValidationError"),
+        P::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "ValidationError"),
         P::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Dbaas.MethodNotAllowed"),
         P::ClusterNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.Cluster"),
         P::ParameterGroupNotFound => (StatusCode::NOT_FOUND, "Dbaas.NotFound.ParameterGroup"),
-        P::InstanceNotFound | P::UserNotFound | P::ProjectNotFound | P::CredentialNotFound | P::DatabaseNotFound => {
+        P::InstanceNotFound | P::UserNotFound | P::ProjectNotFound | P::CredentialNotFound | P::DatabaseNotFound | P::TeamNotFound => {
             (StatusCode::NOT_FOUND, "Dbaas.NotFound.Resource")
         }
         P::LoginLocked => (StatusCode::UNAUTHORIZED, "Dbaas.Unauthorized.AuthNFailed"),
@@ -129,6 +131,7 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         | P::Superseded => (bad, "Dbaas.ValidationError.InvalidServiceState"),
         P::NotSupportedYet => (bad, "Dbaas.ValidationError.NotSupportedYet"),
         P::NotEnoughSpace => (bad, "Dbaas.ValidationError.NotEnoughSpace"),
+        P::NoCapacity => (bad, "Dbaas.ValidationError.NotEnoughSpace"),
         P::NotEnoughMemory => (bad, "Dbaas.ValidationError.NotEnoughMemory"),
         P::EngineRefused => (bad, "Dbaas.ValidationError.EngineRefused"),
         P::PreconditionFailed | P::IdempotencyKeyReused | P::IdempotencyKeyInUse => (bad, "ValidationError"),

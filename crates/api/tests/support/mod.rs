@@ -99,6 +99,8 @@ impl ControlPlane {
             overcommit: Default::default(),
             authority: authority.certificate().to_owned(),
             board: Arc::default(),
+            quarantine: Duration::from_secs(7 * 24 * 3600),
+            on_loopback: true,
         });
         let router = moorage_api::router(app, options);
         Self { router, store: rows, operations, host: host_id, wake, runner: None }

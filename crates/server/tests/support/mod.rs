@@ -583,3 +583,19 @@ pub fn median(mut values: Vec<Duration>) -> Duration {
     values.sort();
     values[values.len() / 2]
 }
+
+/// Logs in to a database with the stock client; what `SELECT 1` answers, or its complaint.
+pub fn log_in(engine: &str, address: &str, port: u16, database: &str, user: &str, password: &str) -> Result<String, String> {
+    let output = if engine == "mariadb" {
+        let port = port.to_string();
+        let mut command = Command::new("mariadb");
+        command.args(["--no-defaults", "-N", "-B", "--protocol=tcp", "--connect-timeout=5", "-h", address, "-P", &port]);
+        command.args(["-u", user, "-D", database, "-e", "SELECT 1"]).env("MYSQL_PWD", password).output()
+    } else {
+        let target = format!("host={address} port={port} dbname={database} user={user} connect_timeout=5");
+        Command::new("psql").args(["-XAtq", "-d", &target, "-c", "SELECT 1"]).env("PGPASSWORD", password).output()
+    };
+    let output = output.expect("the stock client runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}

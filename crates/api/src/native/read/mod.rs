@@ -3,10 +3,12 @@
 mod databases;
 mod parameters;
 mod people;
+mod plans;
 
 pub(crate) use databases::*;
 pub(crate) use parameters::*;
 pub(crate) use people::*;
+pub(crate) use plans::*;
 
 use super::ids;
 use moorage_app::{Abilities, Accepted, ClusterView, EngineVersionView, Traffic, WatcherStatus};

@@ -90,6 +90,7 @@ pub(crate) fn create_cluster(body: &[u8], dialect: Dialect) -> Result<CreateClus
         tags,
         service_watch_log_collection: watch_log_collection,
         deletion_protection: false,
+        allocation: None,
     })
 }
 

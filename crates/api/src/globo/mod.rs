@@ -1,0 +1,10 @@
+//! The API of Globo.com's database-as-a-service: databases, credentials and what they are asked for by, as documents with links.
+
+pub(crate) mod auth;
+pub(crate) mod hal;
+mod handlers;
+pub(crate) mod ids;
+pub(crate) mod problems;
+pub(crate) mod read;
+pub(crate) mod routes;
+pub(crate) mod write;
