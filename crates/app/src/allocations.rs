@@ -15,7 +15,7 @@ use moorage_domain::engine::EngineName;
 use moorage_domain::parameters::is_reserved_database;
 use moorage_domain::plan::{Environment, Plan, Stage, Team};
 use moorage_domain::tenant::{Actor, Role};
-use moorage_domain::{CredentialId, DatabaseId, Problem, ProblemCode, TeamId};
+use moorage_domain::{ApplicationId, CredentialId, DatabaseId, Problem, ProblemCode, TeamId};
 use moorage_secrets::credential_password;
 use moorage_store::{
     AllocationFilter, AllocationSort, Allocations, Clusters as _, CredentialChange, Databases, Plans, Rows, UnitOfWork, Write,
@@ -25,8 +25,14 @@ use std::time::Duration;
 
 /// Characters of a name at most: the longest name every engine takes, with room for `u_` before it.
 const LONGEST_NAME: usize = 60;
+/// What is not there, and what is another tenant's, in the original's words.
+const NO_SUCH_THING: &str = "Invalid hyperlink - object does not exist.";
 /// A second removal within this time is taken for the first one sent twice, which has cost people their data.
 const SENT_TWICE: Duration = Duration::from_secs(10);
+
+/// What of a shared cluster is no reason to refuse a database, which another cluster can have.
+const SOMEWHERE_ELSE: [ProblemCode; 4] =
+    [ProblemCode::WrongState, ProblemCode::NoCapacity, ProblemCode::ClusterBusy, ProblemCode::NotEnoughSpace];
 
 /// Databases that somebody may see, a page of them.
 #[derive(Debug)]
@@ -106,6 +112,7 @@ impl App {
         let mut look = self.parts.store.look().await.map_err(problem::store)?;
         let (plan, environment) = plan_in_environment(&mut look, actor, &wanted).await?;
         check_name_is_free(&mut look, actor, &name, &environment).await?;
+        check_application(&mut look, actor, wanted.application.as_ref()).await?;
         let team = self.choose_team(&mut look, actor, wanted.team.as_ref()).await?;
         let wish = AllocationWish {
             plan: plan.clone(),
@@ -118,13 +125,14 @@ impl App {
         };
         let shared =
             if plan.capacity > 1 { look.shared_clusters(&plan.id, &environment.id).await.map_err(problem::store)? } else { Vec::new() };
-        let mut user = format!("u_{name}");
+        let wanted_user = format!("u_{name}");
         for (cluster, used) in shared {
             if used >= u64::from(plan.capacity) {
                 continue;
             }
             // Accounts of all databases of a cluster have different names.
-            if look.credential_named(&cluster, &user).await.map_err(problem::store)?.is_some() {
+            let mut user = wanted_user.clone();
+            if look.credential_named(&cluster, &wanted_user).await.map_err(problem::store)?.is_some() {
                 user = format!("{user}_{}", &DatabaseId::from_bits(fresh()).as_str()[26..]);
             }
             let database = NewDatabase {
@@ -137,12 +145,12 @@ impl App {
             };
             match self.create_database(actor, &ClusterRef::any(cluster.as_str()), database).await {
                 // Full or out of service by now.
-                Err(problem) if [ProblemCode::WrongState, ProblemCode::NoCapacity].contains(&problem.code) => {}
+                Err(problem) if SOMEWHERE_ELSE.contains(&problem.code) => {}
                 other => return other,
             }
         }
         drop(look);
-        let accepted = self.create_cluster(actor, cluster_of(&plan, &environment, &name, user, wish)).await?;
+        let accepted = self.create_cluster(actor, cluster_of(&plan, &environment, &name, wanted_user, wish)).await?;
         let database = DatabaseId::first_of(&accepted.cluster);
         let credential = Some(CredentialId::first_of(&accepted.cluster));
         Ok(Begun { cluster: accepted.cluster, database, credential, operation: accepted.operation })
@@ -209,6 +217,7 @@ impl App {
             allocation.team = self.choose_team(&mut uow, actor, Some(team)).await?.map(|team| team.id);
         }
         if let Some(application) = change.application {
+            check_application(&mut uow, actor, application.as_ref()).await?;
             allocation.application = application;
         }
         if let Some(description) = change.description {
@@ -252,6 +261,14 @@ impl App {
         };
         if shared {
             return self.delete_database(actor, &cluster, found.database.id.as_str()).await;
+        }
+        let others = self.databases(actor, &cluster, 0, 2).await?.len() > 1;
+        if others {
+            return Err(Problem::new(
+                ProblemCode::WrongState,
+                format!("Other databases were made in the cluster of '{}'.", found.database.name),
+            )
+            .hint("Delete those first; the cluster goes with the database it was made for."));
         }
         let accepted = self.terminate_cluster(actor, &cluster).await?;
         Ok(Begun { cluster: accepted.cluster, database: found.database.id.clone(), credential: None, operation: accepted.operation })
@@ -405,10 +422,10 @@ async fn with_numbers(rows: &mut impl Rows, allocated: Allocated) -> Result<Allo
 /// The plan that was asked for, if it is offered in the environment that was asked for.
 async fn plan_in_environment(rows: &mut impl Rows, actor: &Actor, wanted: &NewAllocation) -> Result<(Plan, Environment), Problem> {
     let plans = rows.plans(&actor.project).await.map_err(problem::store)?;
-    let plan = plans.into_iter().find(|plan| plan.id == wanted.plan).ok_or_else(|| Problem::invalid("plan", "There is no such plan."))?;
+    let plan = plans.into_iter().find(|plan| plan.id == wanted.plan).ok_or_else(|| Problem::invalid("plan", NO_SUCH_THING))?;
     let environments = rows.environments(&actor.project).await.map_err(problem::store)?;
     let environment = environments.into_iter().find(|environment| environment.id == wanted.environment);
-    let environment = environment.ok_or_else(|| Problem::invalid("environment", "There is no such environment."))?;
+    let environment = environment.ok_or_else(|| Problem::invalid("environment", NO_SUCH_THING))?;
     if !plan.active {
         return Err(Problem::invalid("plan", format!("The plan '{}' is not offered any more.", plan.name)));
     }
@@ -416,6 +433,16 @@ async fn plan_in_environment(rows: &mut impl Rows, actor: &Actor, wanted: &NewAl
         return Err(Problem::invalid("plan", "Invalid plan for selected environment.").hint("See where plans are offered."));
     }
     Ok((plan, environment))
+}
+
+/// What databases are for is the project's own.
+async fn check_application(rows: &mut impl Rows, actor: &Actor, wanted: Option<&ApplicationId>) -> Result<(), Problem> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let known = rows.applications(&actor.project).await.map_err(problem::store)?;
+    match known.iter().any(|application| application.id == *wanted) {
+        true => Ok(()),
+        false => Err(Problem::invalid("project", NO_SUCH_THING)),
+    }
 }
 
 /// A name is used once in an environment, once among those for development, and what is used in production only there and, once, by those who

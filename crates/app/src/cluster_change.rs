@@ -5,14 +5,15 @@ use crate::cluster_create::{only_of_two, verifier};
 use crate::cluster_life::{busy, wrong_state};
 use crate::clusters::find;
 use crate::command::{Accepted, ChangeCluster, ClusterRef};
+use crate::databases::{check_at_rest, check_usable};
 use crate::{App, fresh, now, problem};
 use moorage_domain::cluster::{ClusterSpec, Tag};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
-use moorage_domain::{OperationId, Problem, SecretId};
+use moorage_domain::{DatabaseId, OperationId, Problem, SecretId};
 use moorage_operations::{owner, set_owner_password, writes_specification};
-use moorage_store::{Operations, Write};
+use moorage_store::{Databases, Operations, Write};
 use secrecy::SecretString;
 
 impl App {
@@ -35,6 +36,10 @@ impl App {
         let cluster = find(&mut uow, actor, cluster).await?;
         if cluster.state != ServiceState::Running {
             return Err(wrong_state(&cluster, &[ServiceState::Running]));
+        }
+        if let Some(first) = uow.database(&DatabaseId::first_of(&cluster.id)).await.map_err(problem::store)? {
+            check_usable(&first)?;
+            check_at_rest(&uow.credentials_of(&first.id).await.map_err(problem::store)?)?;
         }
         uow.insert_secret(&secret, &sealed, now()).await.map_err(problem::store)?;
         let operation = OperationId::from_bits(fresh());

@@ -4,7 +4,7 @@ use crate::authentication::at_least;
 use crate::cluster_create::check_spec;
 use crate::clusters::find;
 use crate::command::{ClusterRef, NewDatabaseCredential};
-use crate::databases::{check_at_rest, check_usable, find_database, is_under_way, own_fields};
+use crate::databases::{check_at_rest, check_owner_is_let_alone, check_usable, find_database, is_under_way, own_fields};
 use crate::view::Begun;
 use crate::{App, now, problem};
 use moorage_domain::cluster::Cluster;
@@ -39,7 +39,14 @@ impl App {
     /// The password of a credential, for those who may change it anyway.
     pub async fn credential_password(&self, actor: &Actor, wanted: CredentialRef<'_>) -> Result<(Credential, SecretString), Problem> {
         at_least(actor, Role::Operator)?;
-        let credential = self.database_credential(actor, wanted).await?;
+        let (_, database, credential) = {
+            let mut look = self.parts.store.look().await.map_err(problem::store)?;
+            find_credential(&mut look, actor, wanted).await?
+        };
+        // What nobody was told is for those who administer.
+        if database.quarantine.is_some() && actor.role != Role::Administrator {
+            check_usable(&database)?;
+        }
         let sealed = credential.sealed_password.as_ref().ok_or_else(|| {
             let problem = Problem::new(ProblemCode::WrongState, format!("The password of '{}' is not known here.", credential.user));
             match credential.stage {
@@ -95,6 +102,7 @@ impl App {
         if is_under_way(&mut uow, &cluster).await? {
             check_at_rest(std::slice::from_ref(&credential))?;
         }
+        check_owner_is_let_alone(&mut uow, &cluster).await?;
         let password = match password {
             Some(password) => password,
             None => moorage_secrets::random_password().map_err(|error| problem::internal(&error))?,

@@ -15,7 +15,7 @@ use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{CredentialId, DatabaseId, OperationId, Problem, ProblemCode};
 use moorage_durable::Operation;
-use moorage_operations::{database_create, database_delete, database_quarantine};
+use moorage_operations::{database_create, database_delete, database_quarantine, set_owner_password};
 use moorage_store::{Allocations, CredentialChange, DatabaseChange, Databases, NewOperation, Operations, Rows, UnitOfWork, Write};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -105,7 +105,10 @@ impl App {
         let database = find_database(&mut uow, &cluster, id_or_name).await?;
         check_usable(&database)?;
         let credentials = uow.credentials_of(&database.id).await.map_err(problem::store)?;
-        check_at_rest(&credentials)?;
+        if is_under_way(&mut uow, &cluster).await? {
+            check_at_rest(&credentials)?;
+        }
+        check_owner_is_let_alone(&mut uow, &cluster).await?;
         for credential in &credentials {
             let password = moorage_secrets::random_password().map_err(|error| problem::internal(&error))?;
             let next = CredentialChange::NextPassword(Some(self.seal_password(&credential.id, &password)?));
@@ -132,7 +135,9 @@ impl App {
         if database.quarantine.is_none() {
             return Err(Problem::new(ProblemCode::WrongState, format!("'{}' is not in quarantine.", database.name)));
         }
-        check_at_rest(&uow.credentials_of(&database.id).await.map_err(problem::store)?)?;
+        if is_under_way(&mut uow, &cluster).await? {
+            check_at_rest(&uow.credentials_of(&database.id).await.map_err(problem::store)?)?;
+        }
         let change = Write::Database(database.id.clone(), DatabaseChange::Quarantine(None));
         uow.apply(&change, now()).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)?;
@@ -156,6 +161,10 @@ impl App {
         if cluster.spec.deletion_protection {
             return Err(Problem::new(ProblemCode::DeletionProtected, format!("'{}' is protected from deletion.", cluster.name))
                 .hint("Switch its deletion protection off first, if one of its databases really is to go."));
+        }
+        if uow.allocated(&database.id).await.map_err(problem::store)?.is_some_and(|found| found.allocation.protected) {
+            return Err(Problem::new(ProblemCode::DeletionProtected, format!("'{}' is protected from deletion.", database.name))
+                .hint("Switch its protection off first, if it really is to go."));
         }
         let change = Write::Database(database.id.clone(), DatabaseChange::Stage(Stage::BeingRemoved));
         uow.apply(&change, now()).await.map_err(problem::store)?;
@@ -263,6 +272,15 @@ pub(crate) async fn find_database(rows: &mut impl Rows, cluster: &Cluster, id_or
 /// put right.
 pub(crate) async fn is_under_way(uow: &mut UnitOfWork, cluster: &Cluster) -> Result<bool, Problem> {
     Ok(uow.holder_of_databases(&cluster.id).await.map_err(problem::store)?.is_some())
+}
+
+/// Whether nobody is just giving the cluster's owner another password by another way: of two changes at once nobody could say which one the
+/// engine has.
+pub(crate) async fn check_owner_is_let_alone(uow: &mut UnitOfWork, cluster: &Cluster) -> Result<(), Problem> {
+    match uow.holder(&cluster.id).await.map_err(problem::store)? {
+        Some(holder) if holder.kind == set_owner_password::SetOwnerPassword::KIND => Err(busy(&holder)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether it is there: neither being made nor being removed.

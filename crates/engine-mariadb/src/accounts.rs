@@ -108,8 +108,31 @@ pub async fn end_sessions(session: &mut Session, name: &str) -> Result<(), Engin
     session.run(format!("{SQL_MODE};KILL USER {}", account(name))).await
 }
 
+/// Whoever is connected is cut off while nobody is let in, and cannot set a password of its own in between.
+pub async fn replace_password(session: &mut Session, name: &str, verifier: &Verifier) -> Result<(), EngineError> {
+    check(session, name)?;
+    if !is_verifier(&verifier.0) {
+        return Err(refuse(Problem::internal()));
+    }
+    let (account, password) = (account(name), literal(&verifier.0));
+    session
+        .run(format!(
+            "{SQL_MODE};ALTER USER {account} ACCOUNT LOCK;KILL USER {account};\
+             ALTER USER {account} IDENTIFIED BY PASSWORD {password} ACCOUNT UNLOCK"
+        ))
+        .await
+}
+
 pub async fn has_account(session: &mut Session, name: &str) -> Result<bool, EngineError> {
-    let question = format!("{SQL_MODE};SELECT COUNT(*) FROM mysql.global_priv WHERE User = {}", literal(name));
+    // What names a removed account as its definer would run with the rights of whoever gets that name next.
+    let (user, definer) = (literal(name), literal(&format!("{name}@%")));
+    let question = format!(
+        "{SQL_MODE};SELECT (SELECT COUNT(*) FROM mysql.global_priv WHERE User = {user}) \
+         + (SELECT COUNT(*) FROM information_schema.ROUTINES WHERE DEFINER = {definer}) \
+         + (SELECT COUNT(*) FROM information_schema.VIEWS WHERE DEFINER = {definer}) \
+         + (SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE DEFINER = {definer}) \
+         + (SELECT COUNT(*) FROM information_schema.EVENTS WHERE DEFINER = {definer})"
+    );
     Ok(session.last_row(&question).await?.and_then(|row| row.get::<u64, _>(0)).unwrap_or_default() > 0)
 }
 

@@ -179,6 +179,9 @@ impl EngineSession for Session {
     async fn ensure_account(&mut self, account: &AccountSpec, verifier: &Verifier) -> Result<(), EngineError> {
         accounts::ensure_account(self, account, verifier).await
     }
+    async fn replace_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError> {
+        accounts::replace_password(self, account, verifier).await
+    }
     async fn has_account(&mut self, name: &str) -> Result<bool, EngineError> {
         accounts::has_account(self, name).await
     }

@@ -230,6 +230,18 @@ pub async fn end_sessions(session: &Session, name: &str) -> Result<(), EngineErr
     }
 }
 
+/// Whoever is connected is cut off while nobody is let in, and cannot set a password of its own in between.
+pub async fn replace_password(session: &Session, name: &str, verifier: &Verifier) -> Result<(), EngineError> {
+    check(name)?;
+    if !is_verifier(&verifier.0) {
+        return Err(refuse(Problem::internal()));
+    }
+    let account = identifier(name);
+    session.rows(&format!("ALTER ROLE {account} NOLOGIN")).await?;
+    end_sessions(session, name).await?;
+    session.rows(&format!("ALTER ROLE {account} LOGIN PASSWORD {}", literal(&verifier.0))).await.map(drop)
+}
+
 pub async fn has_account(session: &Session, name: &str) -> Result<bool, EngineError> {
     has_role(session, name).await
 }
@@ -245,16 +257,38 @@ pub async fn ensure_account_absent(session: &Session, account: &AccountSpec) -> 
     session.rows(&format!("ALTER ROLE {name} NOLOGIN")).await?;
     end_sessions(session, &account.name).await?;
     if let Some(found) = find(session, &account.database).await? {
+        open_up(session, &account.database).await?;
         let groups = ensure_groups(session, &account.database, &found).await?;
         let inside = session.within(&account.database).await?;
         inside.rows(&format!("REASSIGN OWNED BY {name} TO {};DROP OWNED BY {name}", identifier(&groups.owners))).await?;
     }
-    session.rows(&format!("DROP ROLE {name}")).await.map(drop)
+    drop_role(session, &account.name).await
+}
+
+/// Owners of other databases may have given it something there: rights that nobody asked for keep nobody from going.
+async fn drop_role(session: &Session, name: &str) -> Result<(), EngineError> {
+    let role = identifier(name);
+    let statement = format!("DROP ROLE IF EXISTS {role}");
+    match session.rows(&statement).await {
+        Err(refused) if !refused.passing => {}
+        done => return done.map(drop),
+    }
+    let databases = session.rows("SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0'").await?;
+    for database in databases.iter().filter_map(|row| row.get(0)) {
+        session.within(database).await?.rows(&format!("DROP OWNED BY {role}")).await?;
+    }
+    session.rows(&statement).await.map(drop)
+}
+
+/// What an owner may have set so that nobody connects to its database, or nobody drops it.
+async fn open_up(session: &Session, name: &str) -> Result<(), EngineError> {
+    session.rows(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true IS_TEMPLATE false", identifier(name))).await.map(drop)
 }
 
 pub async fn ensure_database_absent(session: &Session, name: &str) -> Result<(), EngineError> {
     check_database(name)?;
     if find(session, name).await?.is_some() {
+        open_up(session, name).await?;
         session.rows(&format!("DROP DATABASE {} WITH (FORCE)", identifier(name))).await?;
     }
     // Also those of one that was dropped before somebody was interrupted.
@@ -264,8 +298,10 @@ pub async fn ensure_database_absent(session: &Session, name: &str) -> Result<(),
              AND substring(rolname from '[0-9]+$')::oid NOT IN (SELECT oid FROM pg_database)",
         )
         .await?;
-    let statements: String = left.iter().filter_map(|row| row.get(0)).map(|group| format!("DROP ROLE {};", identifier(group))).collect();
-    if statements.is_empty() { Ok(()) } else { session.rows(&statements).await.map(drop) }
+    for group in left.iter().filter_map(|row| row.get(0)) {
+        drop_role(session, group).await?;
+    }
+    Ok(())
 }
 
 pub async fn database_sizes(session: &Session) -> Result<Vec<(String, u64)>, EngineError> {

@@ -294,12 +294,14 @@ async fn credentials_share_a_database_as_far_as_they_may_and_see_nothing_of_thei
         while ask("boss_r", "first", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'boss_w'").as_deref() != Ok("1") {
             assert!(began.elapsed().as_secs() < 20, "it never connected");
         }
-        session.ensure_password("boss_w", &verifier("An0ther!")).await.expect("another password");
-        session.end_sessions("boss_w").await.expect("ended");
+        session.replace_password("boss_w", &verifier("An0ther!")).await.expect("another password");
         assert!(!open.wait().expect("its end").success() && began.elapsed().as_secs() < 25);
         assert!(ask("boss_w", "first", "SELECT 1").expect_err("the former password").contains("password authentication failed"));
         assert_eq!(psql(&bench, &layout.socket, "boss_w", "An0ther!", "first", "SELECT 1").as_deref(), Ok("1"));
 
+        // What an owner gives to others, or sets for its database, keeps nobody from going.
+        ask("boss", "first", "GRANT SELECT ON t TO chief_r").expect("given to a neighbour");
+        ask("chief2", "second", "ALTER DATABASE second IS_TEMPLATE true").expect("set");
         for name in ["chief2", "chief_w", "chief_r"] {
             let account = AccountSpec { name: name.into(), database: "second".into(), privileges: Privileges::Owner };
             session.ensure_account_absent(&account).await.expect("gone");

@@ -258,6 +258,7 @@ async fn databases_and_accounts_come_and_go(engine: &dyn Engine, session: &mut d
         for account in &accounts {
             session.ensure_password(&account.name, &verifier("Second-Pa55")).await.expect("another password");
             session.end_sessions(&account.name).await.expect("nobody is connected");
+            session.replace_password(&account.name, &verifier("Third-Pa55")).await.expect("another password");
         }
         for _ in 0..2 {
             for account in &accounts {

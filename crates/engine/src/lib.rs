@@ -136,7 +136,10 @@ pub trait EngineSession: Send {
     async fn ensure_database(&mut self, database: &DatabaseSpec) -> Result<(), EngineError>;
     /// Makes sure there is such an account, which logs in with what has this verifier, and may do what it says and nothing else.
     async fn ensure_account(&mut self, account: &AccountSpec, verifier: &Verifier) -> Result<(), EngineError>;
-    /// Whether there is an account of that name.
+    /// Makes sure the account, which exists, logs in with what has this verifier, and that no session is left that was let in before. Who is
+    /// connected cannot come in between.
+    async fn replace_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError>;
+    /// Whether there is an account of that name, or something that would run with the rights of one.
     async fn has_account(&mut self, name: &str) -> Result<bool, EngineError>;
     /// Ends the sessions of an account; it may log in again.
     async fn end_sessions(&mut self, account: &str) -> Result<(), EngineError>;

@@ -25,7 +25,7 @@ const HOLD_WITHOUT_NEWS: Duration = Duration::from_secs(5);
 const HOLD_LOOK: Duration = Duration::from_millis(250);
 /// A login that takes longer is ended when its endpoint is drained. On two processors that eight clusters and a compiler share, some take
 /// half a second.
-const LONGEST_LOGIN_WHILE_HELD: Duration = Duration::from_secs(2);
+const LONGEST_LOGIN_WHILE_HELD: Duration = Duration::from_secs(1);
 /// How often it is looked which sessions of a held endpoint can end.
 const DRAIN_LOOK: Duration = Duration::from_millis(2);
 /// How long a new connection waits for another primary; a client's own patience is often 10 s.

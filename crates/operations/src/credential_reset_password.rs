@@ -91,8 +91,7 @@ async fn apply(request: &Request, context: &mut Context<World>) -> Result<Next<S
     };
     if let Some(verifier) = inside.next_verifier(world, &credential).await? {
         let mut session = inside.session(world).await?;
-        session.ensure_password(&credential.user, &verifier).await.map_err(engine_failed)?;
-        session.end_sessions(&credential.user).await.map_err(engine_failed)?;
+        session.replace_password(&credential.user, &verifier).await.map_err(engine_failed)?;
     }
     context.write(Write::Credential(credential.id, CredentialChange::PasswordTaken));
     Ok(Next::Done)

@@ -65,8 +65,7 @@ async fn lock_out(request: &Request, context: &mut Context<World>) -> Result<Nex
     let mut writes = Vec::new();
     for credential in &inside.credentials {
         let Some(verifier) = inside.next_verifier(world, credential).await? else { continue };
-        session.ensure_password(&credential.user, &verifier).await.map_err(engine_failed)?;
-        session.end_sessions(&credential.user).await.map_err(engine_failed)?;
+        session.replace_password(&credential.user, &verifier).await.map_err(engine_failed)?;
         writes.push(Write::Credential(credential.id.clone(), CredentialChange::PasswordTaken));
     }
     writes.into_iter().for_each(|write| context.write(write));

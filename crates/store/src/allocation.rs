@@ -67,7 +67,7 @@ statements! {
     BY_NAME = page!("a.name, d.id");
     BY_NAME_DESC = page!("a.name DESC, d.id DESC");
     SAME_NAME = select_allocated!("a.project_id = $1 AND a.name = $2 ORDER BY d.created_at");
-    DUE = select_allocated!("d.quarantined_at <= $1 AND d.stage = 'made' AND c.host_id = $2 ORDER BY d.quarantined_at LIMIT 100");
+    DUE = select_allocated!("d.quarantined_at <= $1 AND d.stage = 'made' AND a.protected = 0 AND c.host_id = $2 ORDER BY d.quarantined_at LIMIT 100");
     OF_TEAM = "SELECT count(*) AS n FROM allocation WHERE team_id = $1 AND environment_id = $2";
     FOR_APPLICATION = "SELECT count(*) AS n FROM allocation WHERE application_id = $1";
     COUNT_CREDENTIALS = concat!("SELECT count(*) AS n ", of_visible_credentials!());

@@ -67,7 +67,7 @@ impl UnitOfWork {
             Write::Observed(instance, observed) => self.observe_instance(instance, observed, now).await,
             Write::Replication(replication) => self.put_replication(replication).await,
             Write::Database(database, change) => self.change_database(database, change, now).await,
-            Write::Credential(credential, change) => self.change_credential(credential, change).await,
+            Write::Credential(credential, change) => self.change_credential(credential, change, now).await,
             Write::RemoveReplication(cluster) => self.remove_replication(cluster).await,
         }
     }

@@ -36,6 +36,8 @@ statements! {
     SET_STAGE = "UPDATE database SET stage = $2 WHERE id = $1";
     SET_QUARANTINE = "UPDATE database SET quarantined_at = $2, quarantined_by = $3 WHERE id = $1";
     SET_USED = "UPDATE database SET used_bytes = $3 WHERE cluster_id = $1 AND name = $2";
+    TOUCH_CLUSTER = "UPDATE cluster SET modified_at = $2 WHERE id = (SELECT d.cluster_id FROM database d WHERE d.id = $1)";
+    TOUCH_CLUSTER_OF_CREDENTIAL = "UPDATE cluster SET modified_at = $2 WHERE id = (SELECT k.cluster_id FROM credential k WHERE k.id = $1)";
     REMOVE = "DELETE FROM database WHERE id = $1";
     REMOVE_OF_CLUSTER = "DELETE FROM database WHERE cluster_id = $1";
     INSERT_CREDENTIAL = "INSERT INTO credential (id, database_id, cluster_id, user_name, privileges, stage, sealed_password, sealed_next, created_at)
@@ -46,7 +48,7 @@ statements! {
     SET_CREDENTIAL_STAGE = "UPDATE credential SET stage = $2 WHERE id = $1";
     SET_NEXT = "UPDATE credential SET sealed_next = $2 WHERE id = $1";
     TAKE_NEXT = "UPDATE credential SET sealed_password = sealed_next, sealed_next = NULL WHERE id = $1 AND sealed_next IS NOT NULL";
-    FORGET_PASSWORD = "UPDATE credential SET sealed_password = NULL, sealed_next = NULL WHERE id = $1";
+    FORGET_PASSWORD = "UPDATE credential SET sealed_password = NULL WHERE id = $1";
     REMOVE_CREDENTIAL = "DELETE FROM credential WHERE id = $1";
     REMOVE_CREDENTIALS_OF = "DELETE FROM credential WHERE database_id = $1";
     REMOVE_CREDENTIALS_OF_CLUSTER = "DELETE FROM credential WHERE cluster_id = $1";
@@ -228,6 +230,9 @@ impl UnitOfWork {
     }
     pub(crate) async fn change_database(&mut self, id: &DatabaseId, change: &DatabaseChange, now: Timestamp) -> StoreResult<()> {
         let doing = "changing a database";
+        // Its manifest is kept anew when a cluster has changed.
+        let touch = sqlx::query(TOUCH_CLUSTER).bind(id.as_str()).bind(now.0);
+        touch.execute(self.connection()).await.map_err(failed(doing))?;
         let query = match change {
             DatabaseChange::Stage(stage) => sqlx::query(SET_STAGE).bind(id.as_str()).bind(stage.as_str()),
             DatabaseChange::Quarantine(quarantine) => {
@@ -244,7 +249,9 @@ impl UnitOfWork {
         query.execute(self.connection()).await.map_err(failed(doing))?;
         Ok(())
     }
-    pub(crate) async fn change_credential(&mut self, id: &CredentialId, change: &CredentialChange) -> StoreResult<()> {
+    pub(crate) async fn change_credential(&mut self, id: &CredentialId, change: &CredentialChange, now: Timestamp) -> StoreResult<()> {
+        let touch = sqlx::query(TOUCH_CLUSTER_OF_CREDENTIAL).bind(id.as_str()).bind(now.0);
+        touch.execute(self.connection()).await.map_err(failed("changing a credential"))?;
         let query = match change {
             CredentialChange::Stage(stage) => sqlx::query(SET_CREDENTIAL_STAGE).bind(id.as_str()).bind(stage.as_str()),
             CredentialChange::NextPassword(sealed) => sqlx::query(SET_NEXT).bind(id.as_str()).bind(sealed.as_deref()),

@@ -39,7 +39,7 @@ macro_rules! tasks {
         "FROM operation o JOIN cluster c ON c.id = o.cluster_id LEFT JOIN allocation a ON a.database_id = o.database_id
          LEFT JOIN database_history h ON h.id = o.database_id LEFT JOIN environment v ON v.id = a.environment_id
          WHERE o.database_id IS NOT NULL AND c.project_id = $1 AND (CAST($2 AS TEXT) IS NULL OR a.team_id IN
-         (SELECT m.team_id FROM team_member m WHERE m.account_id = $2)) AND (a.database_id IS NOT NULL OR h.id IS NOT NULL OR $2 IS NULL)
+         (SELECT m.team_id FROM team_member m WHERE m.account_id = $2) OR o.requested_by = (SELECT n.name FROM account n WHERE n.id = $2))
          AND (CAST($3 AS TEXT) IS NULL OR o.id = $3) AND (CAST($4 AS TEXT) IS NULL OR o.status = $4)
          AND (CAST($5 AS TEXT) IS NULL OR COALESCE(a.name, h.name) = $5) "
     };

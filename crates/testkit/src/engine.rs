@@ -291,6 +291,9 @@ impl EngineSession for FakeSession {
         };
         self.engine.machine.call(verb, change, fault(verb))
     }
+    async fn replace_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError> {
+        self.ensure_password(account, verifier).await
+    }
     async fn ensure_database(&mut self, database: &DatabaseSpec) -> Result<(), EngineError> {
         self.engine.check_database(database).map_err(|problem| EngineError { problem, passing: false, cause: None })?;
         self.change("ensure_database", |volume| {

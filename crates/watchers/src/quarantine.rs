@@ -7,7 +7,9 @@ use moorage_domain::database::Stage;
 use moorage_domain::{OperationId, Timestamp};
 use moorage_durable::Operation;
 use moorage_operations::{database_delete, terminate};
-use moorage_store::{Allocations, Clusters, DatabaseChange, NUMBERING_FAMILY, NewOperation, Operations, StoreError, Submitted, Write};
+use moorage_store::{
+    Allocations, Clusters, DatabaseChange, Databases, NUMBERING_FAMILY, NewOperation, Operations, StoreError, Submitted, Write,
+};
 use std::time::Duration;
 
 const PERIOD: Duration = Duration::from_secs(60);
@@ -36,7 +38,8 @@ async fn remove(watch: &Watch, found: &Allocated) -> Result<(), StoreError> {
     let database = &found.database;
     let mut uow = watch.world.store.begin().await?;
     let Some(cluster) = uow.cluster(&database.cluster).await? else { return Ok(()) };
-    if cluster.spec.deletion_protection || uow.holder_of_databases(&cluster.id).await?.is_some() {
+    let alone = uow.databases_of(&cluster.id, 0, 2).await?.len() == 1 || uow.is_shared(&cluster.id).await?;
+    if !alone || cluster.spec.deletion_protection || uow.holder_of_databases(&cluster.id).await?.is_some() {
         return Ok(());
     }
     if uow.is_shared(&cluster.id).await? {
