@@ -34,6 +34,17 @@ impl Privileges {
     }
 }
 
+/// What a name of an account stands for in an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountName {
+    /// Nothing; it may be given.
+    Free,
+    /// An account.
+    Account,
+    /// No account, but routines, views, triggers or events that would run with the rights of whoever gets the name.
+    Definer,
+}
+
 /// Where a database or a credential stands between being asked for and being gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

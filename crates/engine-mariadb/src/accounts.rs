@@ -6,7 +6,7 @@ use crate::quote::{SQL_MODE, identifier, literal, pattern};
 use crate::session::{Session, refuse};
 use crate::verifier::is_verifier;
 use moorage_domain::cluster::DatabaseSpec;
-use moorage_domain::database::{AccountSpec, Privileges};
+use moorage_domain::database::{AccountName, AccountSpec, Privileges};
 use moorage_domain::parameters::{is_reserved_account, is_reserved_database};
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
@@ -123,17 +123,21 @@ pub async fn replace_password(session: &mut Session, name: &str, verifier: &Veri
         .await
 }
 
-pub async fn has_account(session: &mut Session, name: &str) -> Result<bool, EngineError> {
+pub async fn account_name(session: &mut Session, name: &str) -> Result<AccountName, EngineError> {
     // What names a removed account as its definer would run with the rights of whoever gets that name next.
     let (user, definer) = (literal(name), literal(&format!("{name}@%")));
     let question = format!(
-        "{SQL_MODE};SELECT (SELECT COUNT(*) FROM mysql.global_priv WHERE User = {user}) \
-         + (SELECT COUNT(*) FROM information_schema.ROUTINES WHERE DEFINER = {definer}) \
-         + (SELECT COUNT(*) FROM information_schema.VIEWS WHERE DEFINER = {definer}) \
-         + (SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE DEFINER = {definer}) \
-         + (SELECT COUNT(*) FROM information_schema.EVENTS WHERE DEFINER = {definer})"
+        "{SQL_MODE};SELECT CASE WHEN EXISTS (SELECT 1 FROM mysql.global_priv WHERE User = {user}) THEN 'account' \
+         WHEN EXISTS (SELECT 1 FROM information_schema.ROUTINES WHERE DEFINER = {definer}) \
+         OR EXISTS (SELECT 1 FROM information_schema.VIEWS WHERE DEFINER = {definer}) \
+         OR EXISTS (SELECT 1 FROM information_schema.TRIGGERS WHERE DEFINER = {definer}) \
+         OR EXISTS (SELECT 1 FROM information_schema.EVENTS WHERE DEFINER = {definer}) THEN 'definer' ELSE 'free' END"
     );
-    Ok(session.last_row(&question).await?.and_then(|row| row.get::<u64, _>(0)).unwrap_or_default() > 0)
+    match session.last_row(&question).await?.and_then(|row| row.get::<String, _>(0)).as_deref() {
+        Some("free") => Ok(AccountName::Free),
+        Some("definer") => Ok(AccountName::Definer),
+        _ => Ok(AccountName::Account),
+    }
 }
 
 /// Who is connected as an account that is dropped stays so: it is dropped first, so that nobody comes in behind.

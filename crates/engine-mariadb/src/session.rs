@@ -9,7 +9,7 @@ use crate::replication;
 use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
-use moorage_domain::database::AccountSpec;
+use moorage_domain::database::{AccountName, AccountSpec};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::layout::{Place, ReplicationPassword};
 use moorage_domain::parameter::Parameter;
@@ -182,8 +182,8 @@ impl EngineSession for Session {
     async fn replace_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError> {
         accounts::replace_password(self, account, verifier).await
     }
-    async fn has_account(&mut self, name: &str) -> Result<bool, EngineError> {
-        accounts::has_account(self, name).await
+    async fn account_name(&mut self, name: &str) -> Result<AccountName, EngineError> {
+        accounts::account_name(self, name).await
     }
     async fn end_sessions(&mut self, account: &str) -> Result<(), EngineError> {
         accounts::end_sessions(self, account).await

@@ -5,7 +5,7 @@
 
 use moorage_domain::InstanceId;
 use moorage_domain::cluster::DatabaseSpec;
-use moorage_domain::database::{AccountSpec, Privileges};
+use moorage_domain::database::{AccountName, AccountSpec, Privileges};
 use moorage_domain::engine::{EngineName, Installation};
 use moorage_domain::layout::{Place, ReplicationPassword, ReplicationSpec};
 use moorage_engine::Engine;
@@ -388,7 +388,8 @@ async fn credentials_share_a_database_as_far_as_they_may_and_see_nothing_of_thei
         ask("boss2", "first", "CREATE PROCEDURE p(q TEXT) SQL SECURITY DEFINER EXECUTE IMMEDIATE q").expect("a procedure");
         let stale = AccountSpec { name: "boss2".into(), database: "first".into(), privileges: Privileges::Owner };
         session.ensure_account_absent(&stale).await.expect("gone");
-        assert!(session.has_account("boss2").await.expect("asked"), "the procedure would run as whoever gets that name");
+        let name = session.account_name("boss2").await.expect("asked");
+        assert_eq!(name, AccountName::Definer, "the procedure would run as whoever gets that name");
         let left = administer(&bench, &layout.socket, "SELECT GROUP_CONCAT(User ORDER BY User) FROM mysql.global_priv WHERE Host = '%'");
         assert_eq!(left, "boss,boss_r,boss_w");
         drop(session);

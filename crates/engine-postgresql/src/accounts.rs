@@ -10,7 +10,7 @@ use crate::session::{Session, refuse};
 use crate::template::READY_DATABASE;
 use crate::verifier::is_verifier;
 use moorage_domain::cluster::DatabaseSpec;
-use moorage_domain::database::{AccountSpec, Privileges};
+use moorage_domain::database::{AccountName, AccountSpec, Privileges};
 use moorage_domain::parameters::{is_reserved_account, is_reserved_database};
 use moorage_domain::secret::Verifier;
 use moorage_domain::{Problem, ProblemCode};
@@ -242,8 +242,8 @@ pub async fn replace_password(session: &Session, name: &str, verifier: &Verifier
     session.rows(&format!("ALTER ROLE {account} LOGIN PASSWORD {}", literal(&verifier.0))).await.map(drop)
 }
 
-pub async fn has_account(session: &Session, name: &str) -> Result<bool, EngineError> {
-    has_role(session, name).await
+pub async fn account_name(session: &Session, name: &str) -> Result<AccountName, EngineError> {
+    Ok(if has_role(session, name).await? { AccountName::Account } else { AccountName::Free })
 }
 
 /// What belongs to the account stays its database's. Nobody comes in behind those whose sessions are ended.

@@ -3,7 +3,7 @@
 use crate::{Engine, EngineSession};
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
-use moorage_domain::database::{AccountSpec, Privileges};
+use moorage_domain::database::{AccountName, AccountSpec, Privileges};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::Installation;
 use moorage_domain::layout::{InstanceSpec, JobStep, Place, ProcessLayout, TemplateSpec};
@@ -251,7 +251,8 @@ async fn databases_and_accounts_come_and_go(engine: &dyn Engine, session: &mut d
             }
         }
         assert_eq!(session.observe().await.expect("an observation").databases, ["orders", odd]);
-        assert!(session.has_account("writer").await.expect("asked") && !session.has_account("nobody-knows").await.expect("asked"));
+        assert_eq!(session.account_name("writer").await.expect("asked"), AccountName::Account);
+        assert_eq!(session.account_name("nobody-knows").await.expect("asked"), AccountName::Free);
         let mut sizes = session.database_sizes().await.expect("sizes");
         sizes.sort();
         assert_eq!(sizes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["orders", odd]);
@@ -263,7 +264,7 @@ async fn databases_and_accounts_come_and_go(engine: &dyn Engine, session: &mut d
         for _ in 0..2 {
             for account in &accounts {
                 session.ensure_account_absent(account).await.expect("may be repeated");
-                assert!(!session.has_account(&account.name).await.expect("asked"));
+                assert_eq!(session.account_name(&account.name).await.expect("asked"), AccountName::Free);
             }
             session.ensure_database_absent(odd).await.expect("may be repeated");
         }
@@ -273,7 +274,7 @@ async fn databases_and_accounts_come_and_go(engine: &dyn Engine, session: &mut d
     let more = account("second-clerk", "orders", Privileges::Owner);
     session.ensure_account(&more, &verifier("First-Pa55")).await.expect("another owner");
     session.ensure_account_absent(&more).await.expect("gone");
-    assert!(session.has_account("clerk").await.expect("asked"));
+    assert_eq!(session.account_name("clerk").await.expect("asked"), AccountName::Account);
 
     assert!(session.ensure_account(&account("x", "nowhere", Privileges::Owner), &verifier("x")).await.is_err(), "no such database");
     assert!(session.ensure_account(&account("root", "orders", Privileges::Owner), &verifier("x")).await.is_err(), "a reserved name");

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use moorage_domain::InstanceId;
 use moorage_domain::cluster::DatabaseSpec;
-use moorage_domain::database::AccountSpec;
+use moorage_domain::database::{AccountName, AccountSpec};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
 use moorage_domain::layout::{InstanceSpec, JobStep, Place, ProcessLayout, Program, ReplicationPassword, TemplateSpec};
@@ -139,8 +139,8 @@ pub trait EngineSession: Send {
     /// Makes sure the account, which exists, logs in with what has this verifier, and that no session is left that was let in before. Who is
     /// connected cannot come in between.
     async fn replace_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError>;
-    /// Whether there is an account of that name, or something that would run with the rights of one.
-    async fn has_account(&mut self, name: &str) -> Result<bool, EngineError>;
+    /// What the name of an account stands for.
+    async fn account_name(&mut self, name: &str) -> Result<AccountName, EngineError>;
     /// Ends the sessions of an account; it may log in again.
     async fn end_sessions(&mut self, account: &str) -> Result<(), EngineError>;
     /// Makes sure there is no such account, and no session of it; what it made in its database stays.

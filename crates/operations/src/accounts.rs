@@ -2,7 +2,7 @@
 
 use crate::serving;
 use crate::world::{Loaded, World, engine_failed, store_failed};
-use moorage_domain::database::{AccountSpec, Credential, Database, Privileges};
+use moorage_domain::database::{AccountName, AccountSpec, Credential, Database, Privileges};
 use moorage_domain::secret::Verifier;
 use moorage_domain::{CredentialId, DatabaseId, Problem, ProblemCode};
 use moorage_durable::{Context, StepError};
@@ -78,6 +78,22 @@ impl Inside {
         let hashed = hashed.map_err(|error| StepError::retry(error, "A password could not be hashed."))?;
         hashed.map(Some).map_err(StepError::GiveUp)
     }
+}
+
+/// An account that was not made here is nobody's to change, and what a removed one left behind is not run with the rights of another.
+pub(crate) async fn check_is_free(session: &mut dyn EngineSession, user: &str) -> Result<(), StepError> {
+    let (taken, hint) = match session.account_name(user).await.map_err(engine_failed)? {
+        AccountName::Free => return Ok(()),
+        AccountName::Account => (
+            format!("The engine has an account '{user}' already."),
+            "Accounts of all databases of a cluster have different names. Choose another one.",
+        ),
+        AccountName::Definer => (
+            format!("Routines, views, triggers or events in the engine still run as the removed account '{user}'."),
+            "They would run with the rights of the new one. Choose another name, or have an owner of their database make them anew.",
+        ),
+    };
+    Err(StepError::GiveUp(Problem::new(ProblemCode::NameTaken, taken).hint(hint).field("user")))
 }
 
 /// For what must not end half done: an engine that does not answer is waited for as long as it takes, for it is looked after by others

@@ -1,7 +1,6 @@
 //! `credential.create`: one more account for a database.
 
 use crate::accounts::{self, PATIENCE, persist};
-use crate::database_create::account_taken;
 use crate::world::{World, engine_failed};
 use async_trait::async_trait;
 use moorage_domain::CredentialId;
@@ -75,15 +74,13 @@ impl Operation for CreateCredential {
     }
 }
 
-/// Makes true: the engine answers and has no account of that name, so that the one found there later was made by this operation and may
+/// Makes true: the engine answers and has nothing of that name, so that the one found there later was made by this operation and may
 /// be removed again. Repeating looks again. Way back: `Forget`.
 async fn look(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let (inside, credential) = accounts::load_credential(context.world(), context, &request.credential).await?;
     let mut session = inside.session(context.world()).await?;
-    match session.has_account(&credential.user).await.map_err(engine_failed)? {
-        true => Err(account_taken(&credential.user)),
-        false => Ok(Next::Go(Step::Make)),
-    }
+    accounts::check_is_free(session.as_mut(), &credential.user).await?;
+    Ok(Next::Go(Step::Make))
 }
 
 /// Makes true: the account logs in and may do what it is for. Repeating makes the same. Way back: `Remove`.

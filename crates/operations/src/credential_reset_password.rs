@@ -3,6 +3,7 @@
 use crate::accounts::{self, PATIENCE, persist};
 use crate::world::{World, engine_failed};
 use async_trait::async_trait;
+use moorage_domain::database::AccountName;
 use moorage_domain::{CredentialId, Problem, ProblemCode};
 use moorage_durable::{Context, Next, OnCancel, Operation, StepError, steps};
 use moorage_store::{CredentialChange, Write};
@@ -70,7 +71,7 @@ impl Operation for ResetPassword {
 async fn reach(request: &Request, context: &mut Context<World>) -> Result<Next<Step>, StepError> {
     let (inside, credential) = accounts::load_credential(context.world(), context, &request.credential).await?;
     let mut session = inside.session(context.world()).await?;
-    if session.has_account(&credential.user).await.map_err(engine_failed)? {
+    if session.account_name(&credential.user).await.map_err(engine_failed)? == AccountName::Account {
         return Ok(Next::Go(Step::Apply));
     }
     Err(StepError::GiveUp(

@@ -85,20 +85,9 @@ async fn look(request: &Request, context: &mut Context<World>) -> Result<Next<St
         ));
     }
     for credential in &inside.credentials {
-        if session.has_account(&credential.user).await.map_err(engine_failed)? {
-            return Err(account_taken(&credential.user));
-        }
+        accounts::check_is_free(session.as_mut(), &credential.user).await?;
     }
     Ok(Next::Go(Step::Make))
-}
-
-/// An account that was not made here is nobody's to change.
-pub(crate) fn account_taken(user: &str) -> StepError {
-    StepError::GiveUp(
-        Problem::new(ProblemCode::NameTaken, format!("The engine has an account '{user}' already."))
-            .hint("Accounts of all databases of a cluster have different names. Choose another one.")
-            .field("user"),
-    )
 }
 
 /// Makes true: database and accounts are there, and users log in. Repeating makes nothing twice. Way back: `Remove`.

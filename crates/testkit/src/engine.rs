@@ -3,7 +3,7 @@
 use crate::machine::{Machine, Parts, Volume};
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
-use moorage_domain::database::AccountSpec;
+use moorage_domain::database::{AccountName, AccountSpec};
 use moorage_domain::decide::health::Probe;
 use moorage_domain::engine::{EngineName, Installation, Version};
 use moorage_domain::layout::{
@@ -313,9 +313,10 @@ impl EngineSession for FakeSession {
             Ok(())
         })
     }
-    async fn has_account(&mut self, name: &str) -> Result<bool, EngineError> {
-        self.on_volume("has_account", |volume| {
-            volume.accounts.contains_key(name) || volume.databases.values().any(|(owner, _)| owner == name)
+    async fn account_name(&mut self, name: &str) -> Result<AccountName, EngineError> {
+        self.on_volume("account_name", |volume| {
+            let is_there = volume.accounts.contains_key(name) || volume.databases.values().any(|(owner, _)| owner == name);
+            if is_there { AccountName::Account } else { AccountName::Free }
         })
     }
     async fn end_sessions(&mut self, account: &str) -> Result<(), EngineError> {

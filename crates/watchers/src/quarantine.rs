@@ -26,7 +26,7 @@ pub(crate) async fn run(watch: Watch) {
 async fn look(watch: &Watch) -> Result<(), StoreError> {
     let long_ago = Timestamp(now().0.saturating_sub(i64::try_from(watch.quarantine.as_micros()).unwrap_or(i64::MAX)));
     let due = watch.world.store.look().await?.quarantined_before(watch.world.host.id(), long_ago).await?;
-    for found in due.into_iter().filter(|found| !found.allocation.protected) {
+    for found in due {
         remove(watch, &found).await?;
     }
     Ok(())
@@ -38,11 +38,12 @@ async fn remove(watch: &Watch, found: &Allocated) -> Result<(), StoreError> {
     let database = &found.database;
     let mut uow = watch.world.store.begin().await?;
     let Some(cluster) = uow.cluster(&database.cluster).await? else { return Ok(()) };
-    let alone = uow.databases_of(&cluster.id, 0, 2).await?.len() == 1 || uow.is_shared(&cluster.id).await?;
-    if !alone || cluster.spec.deletion_protection || uow.holder_of_databases(&cluster.id).await?.is_some() {
+    let shared = uow.is_shared(&cluster.id).await?;
+    let others_are_in_its_way = !shared && uow.databases_of(&cluster.id, 0, 2).await?.len() > 1;
+    if others_are_in_its_way || cluster.spec.deletion_protection || uow.holder_of_databases(&cluster.id).await?.is_some() {
         return Ok(());
     }
-    if uow.is_shared(&cluster.id).await? {
+    if shared {
         uow.apply(&Write::Database(database.id.clone(), DatabaseChange::Stage(Stage::BeingRemoved)), now()).await?;
         let request = database_delete::Request { database: database.id.clone() };
         let new = NewOperation::new(&id, database_delete::DeleteDatabase::KIND, &cluster, &request, "moorage", now());
