@@ -1,7 +1,7 @@
 # One page of what can be done. `make help` prints it.
 CARGO ?= cargo
 
-.PHONY: help build test demo chaos bench bench-install bench-provision bench-api bench-footprint bench-gateway bench-limits bench-failover clean-machine schemathesis
+.PHONY: help build test demo chaos bench bench-install bench-provision bench-api bench-footprint bench-gateway bench-limits bench-failover bench-databases clean-machine schemathesis
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
@@ -16,7 +16,7 @@ demo: ## builds, starts a server, makes a MariaDB and a PostgreSQL cluster, asks
 	@scripts/demo
 
 bench: ## every benchmark; tables on the terminal, figures in target/bench/
-	@failed=; for bench in provision api gateway limits failover footprint; do \
+	@failed=; for bench in provision databases api gateway limits failover footprint; do \
 	    $(MAKE) --no-print-directory bench-$$bench || failed="$$failed $$bench"; done; \
 	[ -z "$$failed" ] || { echo "make bench: FAILED$$failed"; exit 1; }
 
@@ -25,6 +25,9 @@ bench-install:
 
 bench-provision: build ## from POST to the first query, beside the engines' own bare start and the stock way
 	$(CARGO) xtask bench provision
+
+bench-databases: build ## from asking for a database by a plan to its first query; pages of two hundred while their engine is stopped
+	$(CARGO) xtask bench databases
 
 bench-api: build bench-install ## signed requests per second with ten thousand clusters in the store, on SQLite and on PostgreSQL
 	$(CARGO) xtask bench api

@@ -66,6 +66,7 @@ pub fn router(app: App, options: ApiOptions) -> Router {
         .route("/docs/problems/{code}", get(native::docs::problem))
         .merge(native::routes::router(&kit))
         .merge(globo::routes::router(&kit))
+        .merge(globo::tsuru::routes::router(&kit))
         .merge(scp::routes::router(&kit))
         .fallback(kit::refusal::unknown_path)
         .method_not_allowed_fallback(kit::refusal::wrong_method)

@@ -30,3 +30,8 @@ async fn the_native_family_answers_as_its_transcripts_say() {
 async fn the_globo_family_answers_as_its_transcripts_say() {
     family("globo").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tsuru_is_answered_as_its_transcripts_say() {
+    family("tsuru").await;
+}

@@ -4,7 +4,7 @@ use crate::authentication::at_least;
 use crate::catalogue::Numbered;
 use crate::command::{
     AllocationWish, ChangeAllocation, ClusterRef, CreateCluster, CreateDatabase, CreateGroup, CreateInstance, CreateVolume, NewAllocation,
-    NewDatabase, NewDatabaseCredential, VersionChoice,
+    NewDatabase, NewDatabaseCredential, Removal, VersionChoice,
 };
 use crate::view::{AllocatedView, Begun};
 use crate::{App, CredentialRef, MOST_ROWS, fresh, now, problem};
@@ -14,6 +14,7 @@ use moorage_domain::database::{Credential, Privileges};
 use moorage_domain::engine::EngineName;
 use moorage_domain::parameters::is_reserved_database;
 use moorage_domain::plan::{Environment, Plan, Stage, Team};
+use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
 use moorage_domain::{ApplicationId, CredentialId, DatabaseId, Problem, ProblemCode, TeamId};
 use moorage_secrets::credential_password;
@@ -22,6 +23,7 @@ use moorage_store::{
 };
 use secrecy::SecretString;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Characters of a name at most: the longest name every engine takes, with room for `u_` before it.
 const LONGEST_NAME: usize = 60;
@@ -29,6 +31,10 @@ const LONGEST_NAME: usize = 60;
 const NO_SUCH_THING: &str = "Invalid hyperlink - object does not exist.";
 /// A second removal within this time is taken for the first one sent twice, which has cost people their data.
 const SENT_TWICE: Duration = Duration::from_secs(10);
+
+/// How long a shared cluster that is just being made is waited for, and how often it is looked at: one is made in a second or two.
+const BEING_MADE: Duration = Duration::from_secs(6);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What of a shared cluster is no reason to refuse a database, which another cluster can have.
 const SOMEWHERE_ELSE: [ProblemCode; 4] =
@@ -123,37 +129,64 @@ impl App {
             protected: wanted.protected,
             password: credential_password().map_err(|error| problem::internal(&error))?,
         };
-        let shared =
-            if plan.capacity > 1 { look.shared_clusters(&plan.id, &environment.id).await.map_err(problem::store)? } else { Vec::new() };
         let wanted_user = format!("u_{name}");
-        for (cluster, used) in shared {
-            if used >= u64::from(plan.capacity) {
-                continue;
-            }
-            // Accounts of all databases of a cluster have different names.
-            let mut user = wanted_user.clone();
-            if look.credential_named(&cluster, &wanted_user).await.map_err(problem::store)?.is_some() {
-                user = format!("{user}_{}", &DatabaseId::from_bits(fresh()).as_str()[26..]);
-            }
-            let database = NewDatabase {
-                name: name.clone(),
-                user: Some(user.clone()),
-                password: Some(wish.password.clone()),
-                character_set: None,
-                locale: None,
-                allocation: Some(wish.clone()),
-            };
-            match self.create_database(actor, &ClusterRef::any(cluster.as_str()), database).await {
-                // Full or out of service by now.
-                Err(problem) if SOMEWHERE_ELSE.contains(&problem.code) => {}
-                other => return other,
-            }
-        }
         drop(look);
-        let accepted = self.create_cluster(actor, cluster_of(&plan, &environment, &name, wanted_user, wish)).await?;
+        if plan.capacity > 1 {
+            return self.allocate_shared(actor, &name, wanted_user, wish).await;
+        }
+        self.allocate_own(actor, &name, wanted_user, wish).await
+    }
+
+    /// A database with a cluster of its own, or the first of those that share one.
+    async fn allocate_own(&self, actor: &Actor, name: &str, user: String, wish: AllocationWish) -> Result<Begun, Problem> {
+        let (plan, environment) = (wish.plan.clone(), wish.environment.clone());
+        let accepted = self.create_cluster(actor, cluster_of(&plan, &environment, name, user, wish)).await?;
         let database = DatabaseId::first_of(&accepted.cluster);
         let credential = Some(CredentialId::first_of(&accepted.cluster));
         Ok(Begun { cluster: accepted.cluster, database, credential, operation: accepted.operation })
+    }
+
+    /// A database on a cluster that its plan's databases share: on one that has room, on one that is just being made, or on a new one.
+    async fn allocate_shared(&self, actor: &Actor, name: &str, wanted_user: String, wish: AllocationWish) -> Result<Begun, Problem> {
+        let begun = Instant::now();
+        loop {
+            // Who chooses and who makes one take turns, so that many who come at once share one.
+            let turn = self.sharing.lock().await;
+            let mut look = self.parts.store.look().await.map_err(problem::store)?;
+            let shared = look.shared_clusters(&wish.plan.id, &wish.environment.id).await.map_err(problem::store)?;
+            let mut being_made = false;
+            for (cluster, _) in shared.into_iter().filter(|(_, used)| *used < u64::from(wish.plan.capacity)) {
+                let state = look.cluster(&cluster).await.map_err(problem::store)?.map(|cluster| cluster.state);
+                if state == Some(ServiceState::Creating) {
+                    being_made = true;
+                    continue;
+                }
+                // Accounts of all databases of a cluster have different names.
+                let mut user = wanted_user.clone();
+                if look.credential_named(&cluster, &wanted_user).await.map_err(problem::store)?.is_some() {
+                    user = format!("{user}_{}", &DatabaseId::from_bits(fresh()).as_str()[26..]);
+                }
+                let database = NewDatabase {
+                    name: name.to_owned(),
+                    user: Some(user),
+                    password: Some(wish.password.clone()),
+                    character_set: None,
+                    locale: None,
+                    allocation: Some(wish.clone()),
+                };
+                match self.create_database(actor, &ClusterRef::any(cluster.as_str()), database).await {
+                    // Full or out of service by now.
+                    Err(problem) if SOMEWHERE_ELSE.contains(&problem.code) => {}
+                    other => return other,
+                }
+            }
+            drop(look);
+            if !being_made || begun.elapsed() > BEING_MADE {
+                return self.allocate_own(actor, name, wanted_user, wish).await;
+            }
+            drop(turn);
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// The team a new database belongs to: one the caller is in, or any for those who look after all; the only one where none is named.
@@ -230,19 +263,19 @@ impl App {
     }
 
     /// Removes a database: the first time into quarantine, the second time for good, by those who look after all. A second time right
-    /// after the first has to be meant (`purge`).
-    pub async fn remove_allocated(&self, actor: &Actor, id: &DatabaseId, purge: bool) -> Result<Begun, Problem> {
+    /// after the first has to be meant.
+    pub async fn remove_allocated(&self, actor: &Actor, id: &DatabaseId, removal: Removal) -> Result<Begun, Problem> {
         at_least(actor, Role::Operator)?;
         let found = self.allocated(actor, id).await?.allocated;
         let cluster = ClusterRef::any(found.database.cluster.as_str());
-        if found.allocation.protected {
+        if found.allocation.protected && !removal.protected_too {
             return Err(Problem::new(ProblemCode::DeletionProtected, format!("'{}' is protected from deletion.", found.database.name))
                 .hint("Switch its protection off first, if it really is to go."));
         }
         let Some(quarantine) = &found.database.quarantine else {
-            return self.quarantine_database(actor, &cluster, found.database.id.as_str()).await;
+            return self.quarantine(actor, &cluster, found.database.id.as_str(), removal.protected_too).await;
         };
-        if !purge && now().since(quarantine.since) < SENT_TWICE {
+        if !removal.purge && now().since(quarantine.since) < SENT_TWICE {
             return Err(Problem::new(
                 ProblemCode::DatabaseInQuarantine,
                 format!("'{}' has been in quarantine for a few seconds only; nothing was removed.", found.database.name),

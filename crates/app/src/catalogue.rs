@@ -11,6 +11,29 @@ use moorage_store::{Accounts, Allocations, ApiIds, NUMBERING_FAMILY as FAMILY, P
 
 /// Databases at most on a shared cluster.
 const LARGEST_CAPACITY: u32 = 500;
+/// First parts of paths of the families: an environment of such a name would hide them (decisions 21).
+const PATHS: &[&str] = &[
+    "api",
+    "api-auth",
+    "audit",
+    "commandcenter",
+    "datadirector",
+    "dbss",
+    "docs",
+    "healthz",
+    "iam",
+    "mariadb",
+    "metrics",
+    "moorage",
+    "openapi.json",
+    "postgresql",
+    "readyz",
+    "resourcemanager",
+    "tsuru",
+    "v1",
+    "v2",
+    "v3",
+];
 /// Characters of a name at most.
 const LONGEST_NAME: usize = 100;
 
@@ -139,6 +162,13 @@ impl App {
     pub async fn create_environment(&self, actor: &Actor, new: NewEnvironment) -> Result<Environment, Problem> {
         at_least(actor, Role::Administrator)?;
         check_name(&new.name)?;
+        if PATHS.contains(&new.name.to_ascii_lowercase().as_str()) || new.name.contains(['/', '?', '#', '%']) {
+            return Err(Problem::invalid(
+                "name",
+                format!("An environment cannot be called '{}': its name is part of addresses.", new.name),
+            )
+            .hint("Choose another name."));
+        }
         if let Some(subnet) = &new.subnet
             && !self.parts.subnets.iter().any(|known| known.id == *subnet)
         {

@@ -232,6 +232,15 @@ pub struct ChangeAllocation {
     pub protected: Option<bool>,
 }
 
+/// How a database that was asked for by a plan is to leave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removal {
+    /// Whether a second removal right after the first is meant.
+    pub purge: bool,
+    /// Whether protection is no obstacle, because it was made by who asks now.
+    pub protected_too: bool,
+}
+
 /// An environment to be made.
 #[derive(Clone, Debug)]
 pub struct NewEnvironment {
@@ -286,8 +295,8 @@ pub struct ListTasks {
     pub operation: Option<String>,
     /// Only of databases of this name.
     pub database_name: Option<String>,
-    /// Only in this status.
-    pub status: Option<OperationStatus>,
+    /// Only in one of these.
+    pub status: Option<[OperationStatus; 2]>,
     /// Rows to skip.
     pub offset: u64,
     /// Rows at most.

@@ -8,6 +8,7 @@ use crate::clusters::find;
 use crate::command::{ClusterRef, MOST_ROWS, NewDatabase};
 use crate::view::{Begun, DatabaseView};
 use crate::{App, fresh, now, problem};
+use moorage_domain::allocation::Allocation;
 use moorage_domain::cluster::{Cluster, DatabaseSpec, Wish};
 use moorage_domain::database::{Credential, Database, Privileges, Quarantine, Stage};
 use moorage_domain::operation::OperationStatus;
@@ -98,6 +99,17 @@ impl App {
     /// Lets nobody into a database any more: its credentials get passwords that nobody is told, its sessions end. Its data and its name
     /// stay.
     pub async fn quarantine_database(&self, actor: &Actor, cluster: &ClusterRef, id_or_name: &str) -> Result<Begun, Problem> {
+        self.quarantine(actor, cluster, id_or_name, false).await
+    }
+
+    /// The same; a protected database may lose its protection with it, so that it is removed for good when its time has come.
+    pub(crate) async fn quarantine(
+        &self,
+        actor: &Actor,
+        cluster: &ClusterRef,
+        id_or_name: &str,
+        unprotect: bool,
+    ) -> Result<Begun, Problem> {
         at_least(actor, Role::Operator)?;
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let cluster = find(&mut uow, actor, cluster).await?;
@@ -117,6 +129,11 @@ impl App {
         let quarantine = Quarantine { since: now(), by: actor.user_name.clone() };
         let change = Write::Database(database.id.clone(), DatabaseChange::Quarantine(Some(quarantine)));
         uow.apply(&change, now()).await.map_err(problem::store)?;
+        let allocated = if unprotect { uow.allocated(&database.id).await.map_err(problem::store)? } else { None };
+        if let Some(found) = allocated {
+            let unprotected = Allocation { protected: false, ..found.allocation };
+            uow.change_allocation(&unprotected).await.map_err(problem::store)?;
+        }
         let request = database_quarantine::Request { database: database.id.clone() };
         let operation =
             self.begin_inside::<database_quarantine::QuarantineDatabase>(&mut uow, &cluster, &database.id, &request, actor).await?;

@@ -67,6 +67,8 @@ pub struct App {
     pub(crate) parts: Arc<Parts>,
     pub(crate) logins: Arc<Logins>,
     pub(crate) catalogues: Arc<parameters::Catalogues>,
+    /// Held by who chooses a shared cluster for a database.
+    pub(crate) sharing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The app's parts.
@@ -98,7 +100,7 @@ pub struct Parts {
 impl App {
     /// The app over its parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), logins: Arc::new(Logins::new()), catalogues: Arc::default() }
+        Self { parts: Arc::new(parts), logins: Arc::new(Logins::new()), catalogues: Arc::default(), sharing: Arc::default() }
     }
     /// What this host can enforce.
     pub fn abilities(&self) -> Abilities {

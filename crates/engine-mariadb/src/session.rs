@@ -182,6 +182,10 @@ impl EngineSession for Session {
     async fn replace_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError> {
         accounts::replace_password(self, account, verifier).await
     }
+    async fn shut_out_others(&mut self, _database: &str, _accounts: &[String]) -> Result<(), EngineError> {
+        // No account may pass on what it was given.
+        Ok(())
+    }
     async fn account_name(&mut self, name: &str) -> Result<AccountName, EngineError> {
         accounts::account_name(self, name).await
     }

@@ -242,6 +242,35 @@ pub async fn replace_password(session: &Session, name: &str, verifier: &Verifier
     session.rows(&format!("ALTER ROLE {account} LOGIN PASSWORD {}", literal(&verifier.0))).await.map(drop)
 }
 
+/// Owners can let everybody, or accounts of other databases, in. (Not by making them members of themselves: since PostgreSQL 15 no role may.)
+pub async fn shut_out_others(session: &Session, database: &str, accounts: &[String]) -> Result<(), EngineError> {
+    check_database(database)?;
+    accounts.iter().try_for_each(|account| check(account))?;
+    let found = find(session, database).await?.ok_or_else(|| missing(database))?;
+    let groups = ensure_groups(session, database, &found).await?;
+    let own: Vec<String> = accounts.iter().map(String::as_str).chain(groups.all()).map(literal).collect();
+    let granted = session
+        .rows(&format!(
+            "SELECT DISTINCT coalesce(r.rolname, '') FROM pg_database d, aclexplode(d.datacl) x LEFT JOIN pg_roles r ON r.oid = x.grantee \
+             WHERE d.datname = {} AND coalesce(r.rolname, '') NOT IN ({})",
+            literal(database),
+            own.join(", ")
+        ))
+        .await?;
+    for grantee in granted.iter().filter_map(|row| row.get(0)) {
+        let grantee = if grantee.is_empty() { "PUBLIC".to_owned() } else { identifier(grantee) };
+        session.rows(&format!("REVOKE ALL ON DATABASE {} FROM {grantee} CASCADE", identifier(database))).await?;
+    }
+    session
+        .rows(&format!(
+            "SELECT pg_terminate_backend(a.pid, {ENDING_MS}) FROM pg_stat_activity a JOIN pg_roles r ON r.rolname = a.usename \
+             WHERE a.datname = {} AND NOT r.rolsuper",
+            literal(database)
+        ))
+        .await
+        .map(drop)
+}
+
 pub async fn account_name(session: &Session, name: &str) -> Result<AccountName, EngineError> {
     Ok(if has_role(session, name).await? { AccountName::Account } else { AccountName::Free })
 }

@@ -275,6 +275,9 @@ impl EngineSession for Session {
     async fn replace_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError> {
         accounts::replace_password(self, account, verifier).await
     }
+    async fn shut_out_others(&mut self, database: &str, accounts: &[String]) -> Result<(), EngineError> {
+        accounts::shut_out_others(self, database, accounts).await
+    }
     async fn account_name(&mut self, name: &str) -> Result<AccountName, EngineError> {
         accounts::account_name(self, name).await
     }

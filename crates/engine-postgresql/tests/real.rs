@@ -299,6 +299,33 @@ async fn credentials_share_a_database_as_far_as_they_may_and_see_nothing_of_thei
         assert!(ask("boss_w", "first", "SELECT 1").expect_err("the former password").contains("password authentication failed"));
         assert_eq!(psql(&bench, &layout.socket, "boss_w", "An0ther!", "first", "SELECT 1").as_deref(), Ok("1"));
 
+        // Whoever an owner let in besides is out when nobody is to get in any more.
+        ask("boss", "first", "GRANT CONNECT ON DATABASE first TO chief_r WITH GRANT OPTION").expect("its owner may");
+        ask("chief_r", "first", "GRANT CONNECT ON DATABASE first TO chief_w").expect("and so may who was let");
+        ask("boss", "first", "GRANT CONNECT ON DATABASE first TO PUBLIC").expect("its owner may");
+        for guest in ["chief_r", "chief_w", "chief2"] {
+            assert_eq!(ask(guest, "first", "SELECT 1").as_deref(), Ok("1"), "{guest}");
+        }
+        let mut guest =
+            bench.command(bench.clients.join("psql"), &[("PGPASSWORD".into(), PASSWORD.into()), ("PATH".into(), "/usr/bin:/bin".into())]);
+        guest
+            .args(["--no-psqlrc", "-w", "-p", "5432", "-U", "chief2", "-d", "first", "-c", "SELECT pg_sleep(60)", "-h"])
+            .arg(layout.socket.parent().expect("a directory"));
+        let mut guest = guest.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql starts");
+        let began = Instant::now();
+        while ask("boss_r", "first", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'chief2'").as_deref() != Ok("1") {
+            assert!(began.elapsed().as_secs() < 20, "it never connected");
+        }
+        let own = ["boss", "boss2", "boss_w", "boss_r"].map(String::from);
+        for _ in 0..2 {
+            session.shut_out_others("first", &own).await.expect("may be repeated");
+        }
+        for guest in ["chief_r", "chief_w", "chief2"] {
+            assert!(ask(guest, "first", "SELECT 1").expect_err("out").contains("permission denied for database"), "{guest}");
+        }
+        assert!(!guest.wait().expect("its end").success() && began.elapsed().as_secs() < 50, "its session ended");
+        assert_eq!(ask("boss_r", "first", "SELECT 1").as_deref(), Ok("1"), "its own stay");
+
         // What an owner gives to others, or sets for its database, keeps nobody from going.
         ask("boss", "first", "GRANT SELECT ON t TO chief_r").expect("given to a neighbour");
         ask("chief2", "second", "ALTER DATABASE second IS_TEMPLATE true").expect("set");

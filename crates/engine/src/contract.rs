@@ -261,6 +261,8 @@ async fn databases_and_accounts_come_and_go(engine: &dyn Engine, session: &mut d
             session.end_sessions(&account.name).await.expect("nobody is connected");
             session.replace_password(&account.name, &verifier("Third-Pa55")).await.expect("another password");
         }
+        let own: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
+        session.shut_out_others(odd, &own).await.expect("nobody else is in");
         for _ in 0..2 {
             for account in &accounts {
                 session.ensure_account_absent(account).await.expect("may be repeated");

@@ -139,6 +139,8 @@ pub trait EngineSession: Send {
     /// Makes sure the account, which exists, logs in with what has this verifier, and that no session is left that was let in before. Who is
     /// connected cannot come in between.
     async fn replace_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError>;
+    /// Makes sure nobody gets into a database but these accounts of its own: whoever its owners let in besides them is out, sessions included.
+    async fn shut_out_others(&mut self, database: &str, accounts: &[String]) -> Result<(), EngineError>;
     /// What the name of an account stands for.
     async fn account_name(&mut self, name: &str) -> Result<AccountName, EngineError>;
     /// Ends the sessions of an account; it may log in again.

@@ -68,6 +68,8 @@ async fn lock_out(request: &Request, context: &mut Context<World>) -> Result<Nex
         session.replace_password(&credential.user, &verifier).await.map_err(engine_failed)?;
         writes.push(Write::Credential(credential.id.clone(), CredentialChange::PasswordTaken));
     }
+    let own: Vec<String> = inside.credentials.iter().map(|credential| credential.user.clone()).collect();
+    session.shut_out_others(&inside.database.name, &own).await.map_err(engine_failed)?;
     writes.into_iter().for_each(|write| context.write(write));
     Ok(Next::Done)
 }

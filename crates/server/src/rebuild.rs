@@ -21,7 +21,10 @@ pub struct Rebuilt {
     pub lines: Vec<String>,
 }
 
-/// Brings back what is missing, all of it or nothing.
+/// Tables of what a cluster can be without.
+const BESIDE: &[&str] = &["allocation", "plan_cluster", "api_id"];
+
+/// Brings back what is missing, each cluster as a whole or not at all.
 pub async fn run(directory: &Path, address: &StoreAddress, now: Timestamp) -> Result<Rebuilt> {
     let kept = Kept::read(directory)?;
     let people = people(&kept, directory)?;
@@ -119,8 +122,9 @@ async fn cluster(
         ));
         return Ok(());
     }
-    hosts.extend(own.text("host_id").map(str::to_owned));
-    for mut row in rows {
+    let host = own.text("host_id").map(str::to_owned);
+    let (beside, mut own): (Vec<StoredRow>, Vec<StoredRow>) = rows.into_iter().partition(|row| BESIDE.contains(&row.table.as_str()));
+    for row in &mut own {
         if row.table == "cluster" {
             let term = row.number("term").unwrap_or(0).max(kept.terms.get(&id).map_or(0, |term| i64::try_from(*term).unwrap_or(i64::MAX)));
             row.set("term", StoredValue::Number(term));
@@ -129,11 +133,49 @@ async fn cluster(
                 rebuilt.lines.push(format!("{name}: it was being deleted; delete it again if that is still meant"));
             }
         }
-        uow.insert_row(&row).await?;
+    }
+    if !uow.insert_rows_if_they_fit(&own).await? {
+        rebuilt.lines.push(format!(
+            "{name} ({id}): it contradicts what is in the store by now (its project, address, account or a name is gone or taken); its files are left alone"
+        ));
+        return Ok(());
+    }
+    hosts.extend(host);
+    for row in beside {
+        if let Some(line) = put_beside(uow, row).await? {
+            rebuilt.lines.push(format!("{name}: {line}"));
+        }
     }
     rebuilt.brought_back += 1;
     rebuilt.lines.push(format!("{name} ({id}) is back"));
     Ok(())
+}
+
+/// Puts in what a cluster can be without: what its databases were asked for by may be gone, as may a number. What could not be kept, for a
+/// person to know.
+async fn put_beside(uow: &mut UnitOfWork, mut row: StoredRow) -> Result<Option<String>> {
+    if uow.insert_rows_if_they_fit(std::slice::from_ref(&row)).await? {
+        return Ok(None);
+    }
+    let (database, table) = (row.text("name").unwrap_or_default().to_owned(), row.table.clone());
+    match table.as_str() {
+        "allocation" => {
+            row.set("team_id", StoredValue::Null(()));
+            row.set("application_id", StoredValue::Null(()));
+            if uow.insert_rows_if_they_fit(std::slice::from_ref(&row)).await? {
+                return Ok(Some(format!("database '{database}': its team or what it is for is gone; those who administer see it")));
+            }
+            Ok(Some(format!(
+                "database '{database}': its plan or environment is gone, or its name taken; it is known as one of its cluster only"
+            )))
+        }
+        "api_id" => {
+            let (kind, id) = (row.text("kind").unwrap_or_default().to_owned(), row.text("internal_id").unwrap_or_default().to_owned());
+            uow.give_number(row.text("family").unwrap_or_default(), &kind, &id).await?;
+            Ok(Some(format!("{kind} {id}: its number was given again; it has another one")))
+        }
+        _ => Ok(Some("its plan is gone; no more databases are put there".to_owned())),
+    }
 }
 
 fn without_manifest(kept: &Kept) -> Vec<&InstanceId> {
@@ -186,6 +228,50 @@ mod tests {
         assert!(rebuilt.lines.iter().any(|line| line.contains("never finished")), "{:?}", rebuilt.lines);
         let back = found.store().look().await.expect("a look").cluster(&a_cluster(1).id).await.expect("read").expect("there");
         assert_eq!((back.wish, back.term), (Wish::Stop, 7));
+    }
+
+    #[tokio::test]
+    async fn what_refers_to_something_gone_keeps_nothing_else_from_coming_back() {
+        let (lost, found) = (TestStore::open().await, TestStore::open().await);
+        lost.insert(&a_cluster(1)).await;
+        let id = a_cluster(1).id;
+        let mut kept = manifests_of(&lost, |_| {}).await;
+        let people = people(&kept, Path::new("/d")).expect("people");
+        let mut manifest: serde_json::Value = serde_json::from_str(&kept.manifests[1].1).expect("a document");
+        let rows = manifest["rows"].as_array_mut().expect("rows");
+        let database = rows.iter().find(|row| row["table"] == "database").expect("its first database")["columns"]["id"].clone();
+        for (table, columns) in [
+            ("plan_cluster", serde_json::json!({"cluster_id": id.as_str(), "plan_id": "gone", "environment_id": "gone"})),
+            (
+                "allocation",
+                serde_json::json!({
+                    "database_id": database, "project_id": "gone", "name": "shop", "plan_id": "gone", "environment_id": "gone", "protected": 0
+                }),
+            ),
+            ("api_id", serde_json::json!({"family": "globo", "kind": "database", "external_id": 1, "internal_id": database})),
+        ] {
+            rows.push(serde_json::json!({"table": table, "columns": columns}));
+        }
+        kept.manifests[1].1 = manifest.to_string();
+        let mut uow = found.store().begin().await.expect("begun");
+        uow.give_number("globo", "database", "another").await.expect("the number is given again");
+        uow.commit().await.expect("committed");
+        let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+        assert_eq!(rebuilt.brought_back, 1, "{:?}", rebuilt.lines);
+        for words in ["no more databases are put there", "known as one of its cluster only", "it has another one", "is back"] {
+            assert!(rebuilt.lines.iter().any(|line| line.contains(words)), "{words}: {:?}", rebuilt.lines);
+        }
+        // What the cluster cannot be without, on the other hand, leaves it out, and only it.
+        let (lost, found) = (TestStore::open().await, TestStore::open().await);
+        lost.insert(&a_cluster(1)).await;
+        let kept = manifests_of(&lost, |row| {
+            if row.table == "cluster" {
+                row.set("project_id", StoredValue::Text("gone".into()));
+            }
+        })
+        .await;
+        let rebuilt = fill(found.store(), &kept, self::people(&kept, Path::new("/d")).expect("people")).await.expect("rebuilt");
+        assert!(rebuilt.brought_back == 0 && rebuilt.lines.iter().any(|line| line.contains("contradicts")), "{:?}", rebuilt.lines);
     }
 
     #[tokio::test]

@@ -62,6 +62,7 @@ impl UnitOfWork {
             Write::Gone(cluster) => {
                 self.remove_parameters(cluster).await?;
                 self.remove_databases(cluster, now).await?;
+                self.go_on_inside(cluster, now).await?;
                 self.set_gone(cluster, now).await
             }
             Write::Observed(instance, observed) => self.observe_instance(instance, observed, now).await,

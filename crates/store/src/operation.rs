@@ -40,7 +40,7 @@ macro_rules! tasks {
          LEFT JOIN database_history h ON h.id = o.database_id LEFT JOIN environment v ON v.id = a.environment_id
          WHERE o.database_id IS NOT NULL AND c.project_id = $1 AND (CAST($2 AS TEXT) IS NULL OR a.team_id IN
          (SELECT m.team_id FROM team_member m WHERE m.account_id = $2) OR o.requested_by = (SELECT n.name FROM account n WHERE n.id = $2))
-         AND (CAST($3 AS TEXT) IS NULL OR o.id = $3) AND (CAST($4 AS TEXT) IS NULL OR o.status = $4)
+         AND (CAST($3 AS TEXT) IS NULL OR o.id = $3) AND (CAST($4 AS TEXT) IS NULL OR o.status = $4 OR o.status = $6)
          AND (CAST($5 AS TEXT) IS NULL OR COALESCE(a.name, h.name) = $5) "
     };
 }
@@ -88,6 +88,9 @@ statements! {
     GO_ON = "UPDATE operation SET status = CASE WHEN outcome IS NULL THEN 'running' ELSE 'cleaning-up' END, decision = $3, run_at = $2, attempt = 1,
         failing_since = NULL, waiting_for = NULL, problem = CASE WHEN outcome IS NULL THEN NULL ELSE problem END, lease_epoch = lease_epoch + 1
         WHERE id = $1 AND status = 'needs-operator' RETURNING step, cluster_id";
+    GO_ON_INSIDE = "UPDATE operation SET status = CASE WHEN outcome IS NULL THEN 'running' ELSE 'cleaning-up' END, decision = NULL, run_at = $2,
+        attempt = 1, failing_since = NULL, waiting_for = NULL, lease_epoch = lease_epoch + 1
+        WHERE cluster_id = $1 AND database_id IS NOT NULL AND status = 'needs-operator'";
     ROLL_BACK = "UPDATE operation SET decision = CASE WHEN outcome IS NULL THEN 'roll-back' ELSE NULL END, outcome = coalesce(outcome, 'failed'),
         status = 'cleaning-up', run_at = $2, attempt = 1, failing_since = NULL, waiting_for = NULL, lease_epoch = lease_epoch + 1
         WHERE id = $1 AND status = 'needs-operator' RETURNING step, cluster_id";
@@ -100,7 +103,7 @@ statements! {
         ORDER BY o.created_at DESC, o.id DESC LIMIT $4 OFFSET $5");
     TASKS = concat!("SELECT o.id, o.kind, o.cluster_id, c.engine, o.status, o.step, o.attempt, o.waiting_for, o.problem, o.requested_by, o.created_at,
         o.finished_at, o.database_id, COALESCE(a.name, h.name) AS database_name, COALESCE(v.name, h.environment) AS environment ", tasks!(),
-        "ORDER BY o.created_at DESC, o.id DESC LIMIT $6 OFFSET $7");
+        "ORDER BY o.created_at DESC, o.id DESC LIMIT $7 OFFSET $8");
     COUNT_TASKS = concat!("SELECT count(*) AS n ", tasks!());
     EVENTS = "SELECT at, step, kind, detail FROM operation_event WHERE operation_id = $1 ORDER BY seq";
 }
@@ -163,8 +166,8 @@ pub struct OperationRow {
 pub struct TaskFilter {
     /// Only this operation.
     pub operation: Option<String>,
-    /// Only in this status.
-    pub status: Option<OperationStatus>,
+    /// Only in one of these.
+    pub status: Option<[OperationStatus; 2]>,
     /// Only of databases of this name.
     pub database_name: Option<String>,
 }
@@ -366,8 +369,9 @@ pub trait Operations: Rows {
                 .bind(sight.project.as_str())
                 .bind(sight.member.as_ref().map(|user| user.as_str()))
                 .bind(&filter.operation)
-                .bind(filter.status.map(OperationStatus::as_str))
+                .bind(filter.status.map(|[one, _]| one.as_str()))
                 .bind(&filter.database_name)
+                .bind(filter.status.map(|[_, other]| other.as_str()))
         };
         let total = bound(COUNT_TASKS).fetch_one(self.connection()).await.map_err(failed("counting tasks"))?.get::<i64, _>("n");
         let query = bound(TASKS).bind(number(limit)).bind(number(offset));
@@ -534,6 +538,15 @@ impl UnitOfWork {
     pub async fn retry_step(&mut self, id: &OperationId, now: Timestamp) -> StoreResult<bool> {
         let row = self.found("retrying a step", sqlx::query(GO_ON).bind(id.as_str()).bind(now.0).bind(None::<&str>)).await?;
         self.decided(id, row, "An operator lets the step be tried again.", now).await
+    }
+
+    /// What waits for an operator inside a cluster that is gone goes on, and ends: there is nothing left that it could be about.
+    pub(crate) async fn go_on_inside(&mut self, cluster: &ClusterId, now: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(GO_ON_INSIDE).bind(cluster.as_str()).bind(now.0);
+        if self.done("letting operations go on", query).await? > 0 {
+            self.wake_others();
+        }
+        Ok(())
     }
 
     /// An operator's decision: the operation goes on after the step, whose work was done by hand. False when it does not

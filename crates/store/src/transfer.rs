@@ -2,7 +2,7 @@
 //! is rebuilt.
 
 use crate::cluster::unreadable;
-use crate::{Rows, StoreResult, UnitOfWork, failed};
+use crate::{Rows, StoreError, StoreResult, UnitOfWork, failed};
 use futures::TryStreamExt;
 use moorage_domain::{ClusterId, HostId};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,10 @@ const PEOPLE: &[&str] = &[
     "team_member",
     "application",
 ];
+
+const SAVEPOINT: &str = "SAVEPOINT rows";
+const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT rows";
+const RELEASE: &str = "RELEASE SAVEPOINT rows";
 
 /// The kinds of numbered things that are inside clusters, or of the past.
 const OF_CLUSTERS: &[&str] = &["database", "credential", "task"];
@@ -224,6 +228,30 @@ impl UnitOfWork {
             };
         }
         query.execute(self.connection()).await.map_err(failed("putting a row in"))?;
+        Ok(())
+    }
+
+    /// Puts rows in together, unless they contradict what is in the store, or refer to what is not: then nothing was put in, and it says
+    /// false.
+    pub async fn insert_rows_if_they_fit(&mut self, rows: &[StoredRow]) -> StoreResult<bool> {
+        self.savepoint(SAVEPOINT).await?;
+        for row in rows {
+            match self.insert_row(row).await {
+                Ok(()) => {}
+                Err(StoreError::Taken { .. } | StoreError::Database { .. }) => {
+                    self.savepoint(ROLL_BACK).await?;
+                    self.savepoint(RELEASE).await?;
+                    return Ok(false);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        self.savepoint(RELEASE).await?;
+        Ok(true)
+    }
+
+    async fn savepoint(&mut self, statement: &'static str) -> StoreResult<()> {
+        sqlx::raw_sql(statement).execute(self.connection()).await.map_err(failed("keeping a point to come back to"))?;
         Ok(())
     }
 

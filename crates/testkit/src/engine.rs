@@ -313,6 +313,10 @@ impl EngineSession for FakeSession {
             Ok(())
         })
     }
+    async fn shut_out_others(&mut self, database: &str, _accounts: &[String]) -> Result<(), EngineError> {
+        self.on_volume("shut_out_others", |volume| volume.databases.contains_key(database).then_some(()))
+            .and_then(|there| there.ok_or_else(|| EngineError::refused("there is no such database", database.to_owned())))
+    }
     async fn account_name(&mut self, name: &str) -> Result<AccountName, EngineError> {
         self.on_volume("account_name", |volume| {
             let is_there = volume.accounts.contains_key(name) || volume.databases.values().any(|(owner, _)| owner == name);

@@ -141,13 +141,18 @@ impl Engine {
 
     /// The first query that succeeds through an endpoint, as the owner.
     pub fn first_query_at(self, address: &str, port: u64, password: &str) -> Result<()> {
+        self.first_query_as((address, port), "bench", ("keeper", password))
+    }
+
+    /// The same as anybody, in any database.
+    pub fn first_query_as(self, (address, port): (&str, u64), database: &str, (user, password): (&str, &str)) -> Result<()> {
         until_success(|| match self {
             Engine::PostgreSql => {
-                let target = format!("host={address} port={port} user=keeper dbname=bench sslmode=disable");
+                let target = format!("host={address} port={port} user={user} dbname={database} sslmode=disable");
                 Command::new(postgresql("psql")).args(["-XAtq", "-d", &target, "-c", "SELECT 1"]).env("PGPASSWORD", password).output()
             }
             Engine::MariaDb => Command::new("mariadb")
-                .args(["--no-defaults", "-NB", "-u", "keeper", "-h", address, "-P", &port.to_string(), "-D", "bench", "-e", "SELECT 1"])
+                .args(["--no-defaults", "-NB", "-u", user, "-h", address, "-P", &port.to_string(), "-D", database, "-e", "SELECT 1"])
                 .env("MYSQL_PWD", password)
                 .output(),
         })

@@ -178,6 +178,25 @@ impl Installation {
         accepted["cluster"]["id"].as_str().map(str::to_owned).with_context(|| format!("{status}: {accepted}"))
     }
 
+    /// A request of any family; status and answer.
+    pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
+        let method = reqwest::Method::from_bytes(method.as_bytes())?;
+        let mut request = self.client.request(method, format!("{}{path}", self.base_url)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send()?;
+        Ok((answer.status().as_u16(), answer.json().unwrap_or_default()))
+    }
+
+    /// Waits until a cluster is in a state.
+    pub fn reaches(&mut self, id: &str, state: &str) -> Result<()> {
+        self.until(Duration::from_secs(120), |this| {
+            let shown = this.look(&format!("clusters/{id}")).ok()?;
+            (shown["state"] == state).then_some(())
+        })
+    }
+
     /// What the API answers to a look at this path.
     pub fn look(&self, path: &str) -> Result<Value> {
         let answer = self.client.get(format!("{}/moorage/v1/{path}", self.base_url)).bearer_auth(&self.token).send()?;

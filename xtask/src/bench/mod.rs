@@ -1,6 +1,7 @@
 //! Benchmarks: ours, the floor or the peer, and the ratio, from one alternating run.
 
 mod api;
+mod databases;
 mod engines;
 mod failover;
 mod footprint;
@@ -24,6 +25,18 @@ pub enum Bench {
     Provision {
         /// Rounds; in each, every way is taken once.
         #[arg(long, default_value_t = 9)]
+        rounds: usize,
+        /// The program to measure.
+        #[arg(long, default_value = "target/release/moorage")]
+        program: PathBuf,
+        /// Where data goes while it is measured: a directory on the file system to measure, that every account may pass through.
+        #[arg(long, default_value = "/var/tmp")]
+        directory: PathBuf,
+    },
+    /// From asking for a database by a plan to its first query, and pages of two hundred databases while their engine is stopped
+    Databases {
+        /// Rounds; in each, every way is taken once.
+        #[arg(long, default_value_t = 15)]
         rounds: usize,
         /// The program to measure.
         #[arg(long, default_value = "target/release/moorage")]
@@ -113,6 +126,7 @@ pub enum Bench {
 pub fn run(bench: Bench) -> Result<ExitCode> {
     match bench {
         Bench::Provision { rounds, program, directory } => provision::run(rounds, &program.canonicalize()?, &directory),
+        Bench::Databases { rounds, program, directory } => databases::run(rounds, &program.canonicalize()?, &directory),
         Bench::Api { rounds, seconds, program, directory } => api::run(rounds, seconds, &program.canonicalize()?, &directory),
         Bench::Failover { rounds, events, makers, program, directory } => {
             failover::run(&failover::Choice { rounds, events, makers }, &program.canonicalize()?, &directory)

@@ -28,6 +28,24 @@ impl Site {
         let base = public_base.map_or_else(|| format!("{scheme}://{host}"), str::to_owned);
         Self { base, target: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string) }
     }
+    /// Scheme, host and perhaps a path before ours.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+    /// The path before ours, which a proxy may have added.
+    pub(crate) fn root(&self) -> &str {
+        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').map_or("", |at| &rest[at..])
+    }
+    /// The path and query that were asked for.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+    /// Whether it is the one that a browser names as a form's origin.
+    pub(crate) fn is_at(&self, origin: &str) -> bool {
+        let rest = self.base.strip_prefix(origin);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
     /// What was asked for.
     pub(crate) fn own(&self) -> String {
         format!("{}{}", self.base, self.target)
@@ -42,10 +60,14 @@ impl Site {
     }
     /// What was asked for, on another page.
     fn page(&self, page: u64) -> String {
+        self.with("page", &page.to_string())
+    }
+    /// What was asked for, with another value in its query.
+    pub(crate) fn with(&self, key: &str, value: &str) -> String {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
-        let mut pairs: Vec<String> =
-            query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("page=")).map(str::to_owned).collect();
-        pairs.push(format!("page={page}"));
+        let is_same = |pair: &str| pair.split('=').next() == Some(key);
+        let mut pairs: Vec<String> = query.split('&').filter(|pair| !pair.is_empty() && !is_same(pair)).map(str::to_owned).collect();
+        pairs.push(format!("{key}={value}"));
         format!("{}{path}?{}", self.base, pairs.join("&"))
     }
 }

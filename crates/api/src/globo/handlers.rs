@@ -5,10 +5,11 @@ use super::ids;
 use super::read::{self, Retention};
 use super::routes::{Asked, not_found};
 use super::write::Fields;
+use crate::kit::Kit;
 use crate::kit::refusal::{Answer, Refusal, header};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode};
-use moorage_app::{AllocatedView, AllocationFilter, AllocationSort, Begun, ChangeAllocation, ListTasks, NewAllocation, Numbered};
+use moorage_app::{AllocatedView, AllocationFilter, AllocationSort, Begun, ChangeAllocation, ListTasks, NewAllocation, Numbered, Removal};
 use moorage_domain::engine::EngineName;
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::{ApplicationId, CredentialId, DatabaseId, EnvironmentId, PlanId, Problem, ProblemCode, TeamId};
@@ -24,6 +25,16 @@ fn located(mut response: Response, at: &str) -> Response {
         response.headers_mut().insert(http::header::LOCATION, value);
     }
     response
+}
+
+/// Waits for what has begun, as long as an answer may wait: whether it has ended, and well.
+pub(super) async fn settled(kit: &Kit, begun: &Begun) -> Result<bool, Refusal> {
+    match kit.app.await_operation(&begun.operation, PATIENCE).await? {
+        None => Ok(false),
+        Some((OperationStatus::Succeeded, _)) => Ok(true),
+        Some((_, Some(problem))) => Err(problem.into()),
+        Some((_, None)) => Err(Problem::new(ProblemCode::OperationCancelled, "It was called off.").into()),
+    }
 }
 
 impl Asked {
@@ -57,19 +68,13 @@ impl Asked {
     async fn wait(&self, begun: &Begun) -> Result<Option<Response>, Refusal> {
         let wants_task = header(&self.headers, "prefer").is_some_and(|prefer| prefer.contains("respond-async"))
             || self.query.get("async").is_some_and(|wanted| wanted == "1");
-        let limit = if wants_task { Duration::ZERO } else { PATIENCE };
-        let ended = self.kit.app.await_operation(&begun.operation, limit).await?;
-        match ended {
-            Some((OperationStatus::Succeeded, _)) if !wants_task => Ok(None),
-            Some((_, Some(problem))) if !wants_task => Err(problem.into()),
-            Some((_, None)) if !wants_task => Err(Problem::new(ProblemCode::OperationCancelled, "It was called off.").into()),
-            _ => {
-                let number = self.kit.app.number(Numbered::Operation, begun.operation.as_str()).await?;
-                let task = self.site.item("task", number);
-                let document = json!({"task": task, "task_id": begun.operation.to_string()});
-                Ok(Some(located(answer(StatusCode::ACCEPTED, &Linked::at(task.clone(), document)), &task)))
-            }
+        if !wants_task && settled(&self.kit, begun).await? {
+            return Ok(None);
         }
+        let number = self.kit.app.number(Numbered::Operation, begun.operation.as_str()).await?;
+        let task = self.site.item("task", number);
+        let document = json!({"task": task, "task_id": begun.operation.to_string()});
+        Ok(Some(located(answer(StatusCode::ACCEPTED, &Linked::at(task.clone(), document)), &task)))
     }
 
     async fn filter(&self) -> Result<Option<AllocationFilter>, Refusal> {
@@ -193,8 +198,8 @@ impl Asked {
 
     pub(crate) async fn remove_database(&self, number: u64) -> Answer {
         let view = self.find_database(number).await?;
-        let meant = self.query.get("purge").is_some_and(|purge| purge == "true");
-        let begun = self.kit.app.remove_allocated(&self.actor, &view.allocated.database.id, meant).await?;
+        let removal = Removal { purge: self.query.get("purge").is_some_and(|purge| purge == "true"), protected_too: false };
+        let begun = self.kit.app.remove_allocated(&self.actor, &view.allocated.database.id, removal).await?;
         let task = self.wait(&begun).await?;
         Ok(task.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response()))
     }
@@ -362,11 +367,7 @@ impl Asked {
         let page = Page::of(&self.query)?;
         let status = match self.query.get("task_status") {
             None => None,
-            Some("WAITING") => Some(OperationStatus::Queued),
-            Some("RUNNING") => Some(OperationStatus::Running),
-            Some("SUCCESS") => Some(OperationStatus::Succeeded),
-            Some("ERROR") => Some(OperationStatus::Failed),
-            Some("WARNING") => Some(OperationStatus::NeedsOperator),
+            Some(wanted) if read::statuses(wanted).is_some() => read::statuses(wanted),
             Some(_) => return self.listed("taskhistory", Vec::new()),
         };
         let list = ListTasks {

@@ -22,7 +22,8 @@ pub(crate) fn render(refusal: &Refusal, site: &Site) -> Response {
     response
 }
 
-fn status(problem: &Problem) -> StatusCode {
+/// The status a problem is answered with.
+pub(crate) fn status(problem: &Problem) -> StatusCode {
     match problem.code {
         ProblemCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ProblemCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

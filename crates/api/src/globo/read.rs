@@ -266,10 +266,17 @@ pub(crate) fn task_status(status: OperationStatus) -> &'static str {
     }
 }
 
+/// What of ours the original calls so.
+pub(crate) fn statuses(called: &str) -> Option<[OperationStatus; 2]> {
+    use OperationStatus::{Cancelled, CleaningUp, Failed, NeedsOperator, Queued, Running, Succeeded};
+    let pairs = [[Queued, Queued], [Running, CleaningUp], [NeedsOperator, NeedsOperator], [Succeeded, Succeeded], [Failed, Cancelled]];
+    pairs.into_iter().find(|[one, _]| task_status(*one) == called)
+}
+
 /// An operation on a database.
 pub(crate) fn task(site: &Site, view: &TaskView) -> Linked<TaskDocument> {
     let operation = &view.operation;
-    let failed = operation.status == OperationStatus::Failed;
+    let failed = task_status(operation.status) == "ERROR";
     let details = operation.problem.as_ref().map(|problem| problem.message.clone()).or_else(|| operation.waiting_for.clone());
     let database = view
         .database

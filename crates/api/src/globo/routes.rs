@@ -4,6 +4,8 @@
 use super::auth::admit;
 use super::hal::{Linked, NoSuchPage, Site, answer};
 use super::ids;
+use super::pages;
+use super::write::in_one_part;
 use crate::kit::Kit;
 use crate::kit::exchange::Content;
 use crate::kit::query::Query;
@@ -63,7 +65,8 @@ pub(crate) const OPERATIONS: &[(&str, &str)] = &[
 /// All routes of the family.
 pub(crate) fn router(kit: &Kit) -> Router<Kit> {
     let router = Router::new().route("/api", any(dispatch)).route("/api/", any(dispatch)).route("/api/{*path}", any(dispatch));
-    router.route_layer(from_fn_with_state(kit.clone(), admit))
+    let router = router.route_layer(from_fn_with_state(kit.clone(), admit)).route_layer(from_fn_with_state(kit.clone(), pages::around));
+    router.merge(pages::session_router())
 }
 
 /// What a request is about.
@@ -88,7 +91,7 @@ impl From<NoSuchPage> for Refusal {
 }
 
 /// The parts of a path below the base, without what says the format.
-fn parts(uri: &Uri) -> Vec<String> {
+pub(super) fn parts(uri: &Uri) -> Vec<String> {
     let path = uri.path().trim_start_matches("/api").trim_matches('/');
     let path = path.strip_suffix(".json").unwrap_or(path);
     path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
@@ -118,7 +121,7 @@ fn find(parts: &[String]) -> Option<(&'static str, Option<u64>)> {
 }
 
 fn acceptable(headers: &HeaderMap, query: &Query) -> bool {
-    let format = query.get("format").is_none_or(|format| format == "json");
+    let format = query.get("format").is_none_or(|format| ["json", "api"].contains(&format));
     let accept = header(headers, "accept").unwrap_or("*/*");
     format
         && accept
@@ -155,7 +158,9 @@ async fn dispatch(
         return Ok(refusal);
     }
     let now = kit.now();
-    let asked = Asked { kit, actor, site, headers: request.headers().clone(), query, content, now };
+    let mut headers = request.headers().clone();
+    let content = in_one_part(content, &mut headers).await?;
+    let asked = Asked { kit, actor, site, headers, query, content, now };
     match (method.as_str(), path, number) {
         ("GET", "/api/", _) => Ok(asked.index()),
         ("GET", "/api/database/", _) => asked.list_databases().await,
@@ -196,18 +201,25 @@ async fn dispatch(
     }
 }
 
+/// What the original calls a list of a kind, or one of it.
+pub(super) fn called(kind: &str, one: bool) -> String {
+    if kind.is_empty() {
+        return "Api Root".to_owned();
+    }
+    let capital = |word: &str| word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default();
+    let words: Vec<String> = kind.split('_').map(capital).collect();
+    format!("{} {}", words.join(" "), if one { "Instance" } else { "List" })
+}
+
 /// What `OPTIONS` says of a path.
 fn described(site: &Site, path: &str, allowed: &[&str]) -> Response {
     let kind = path.trim_start_matches("/api/").split('/').next().unwrap_or_default();
-    let words: Vec<String> =
-        kind.split('_').map(|word| word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default()).collect();
-    let of = if path.contains("{id}") { "Instance" } else { "List" };
-    let name = if kind.is_empty() { "Api Root".to_owned() } else { format!("{} {of}", words.join(" ")) };
+    let name = called(kind, path.contains("{id}"));
     let mut document = Map::new();
     document.insert("name".into(), json!(name));
     document.insert("description".into(), json!(""));
-    document.insert("renders".into(), json!(["application/json"]));
-    document.insert("parses".into(), json!(["application/json", "application/x-www-form-urlencoded"]));
+    document.insert("renders".into(), json!(["application/json", "text/html"]));
+    document.insert("parses".into(), json!(["application/json", "application/x-www-form-urlencoded", "multipart/form-data"]));
     let fields: &[(&str, &str, bool, bool)] = match kind {
         "database" => &[
             ("id", "field", false, true),

@@ -4,7 +4,7 @@ use super::ids;
 use crate::kit::exchange::Content;
 use crate::kit::query::Query;
 use crate::kit::refusal::{Refusal, header};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use moorage_domain::{Problem, ProblemCode};
 use serde_json::{Map, Value};
 
@@ -17,6 +17,23 @@ pub(crate) struct Fields {
 
 fn media_type(headers: &HeaderMap) -> String {
     header(headers, "content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// A body in parts as one of JSON; others as they are.
+pub(crate) async fn in_one_part(content: Content, headers: &mut HeaderMap) -> Result<Content, Refusal> {
+    if media_type(headers) != "multipart/form-data" {
+        return Ok(content);
+    }
+    let unreadable = |error: multer::Error| Problem::new(ProblemCode::MalformedBody, format!("Multipart form parse error - {error}"));
+    let boundary = multer::parse_boundary(header(headers, "content-type").unwrap_or_default()).map_err(unreadable)?;
+    let mut parts = multer::Multipart::with_reader(content.bytes()?.as_ref(), boundary);
+    let mut values = Map::new();
+    while let Some(part) = parts.next_field().await.map_err(unreadable)? {
+        let Some(name) = part.name().map(str::to_owned) else { continue };
+        values.insert(name, Value::String(part.text().await.map_err(unreadable)?));
+    }
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(Content::from(Value::from(values).to_string()))
 }
 
 impl Fields {

@@ -63,6 +63,12 @@ impl Content {
     }
 }
 
+impl From<String> for Content {
+    fn from(body: String) -> Self {
+        Self(Ok(body.into()))
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Content {
     type Rejection = Infallible;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -98,7 +104,15 @@ impl Asking {
             let _ = asking.set(actor.clone());
         }
     }
+    /// Who asks, where that is known by now.
+    pub(crate) fn actor(&self) -> Option<&Actor> {
+        self.0.get()
+    }
 }
+
+/// That a problem was told, and in which shape is none of the exchange's business; for the record of actions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told(pub(crate) &'static str);
 
 async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, family: Family, site: Site) -> Response {
     let asking = Asking::default();
@@ -121,7 +135,7 @@ async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, famil
     .instrument(span.clone())
     .await;
     let mut response = answered.unwrap_or_else(|_| too_slow(limit).into_response());
-    let mut problem = None;
+    let mut problem = response.extensions_mut().remove::<Told>().map(|Told(code)| code);
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         problem = Some(refusal.first.code.as_str());
         let mut rendered = family.render(&refusal, &id.0, &site);
@@ -135,7 +149,7 @@ async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, famil
         response.headers_mut().insert("x-request-id", value);
     }
     let status = response.status().as_u16();
-    if let (Some(actor), Some(asked)) = (asking.0.get().cloned(), asked) {
+    if let (Some(actor), Some(asked)) = (asking.actor().cloned(), asked) {
         let Asked { method, path } = asked;
         let new = NewAction { actor, source, request_id: id.0, family: family.name(), method, path, status, problem };
         kit.app.record(new).instrument(span.clone()).await;

@@ -61,6 +61,8 @@ pub(crate) enum Family {
     Scp,
     /// Globo.com's database-as-a-service.
     Globo,
+    /// The same as tsuru asks it.
+    Tsuru,
 }
 
 impl Family {
@@ -70,7 +72,8 @@ impl Family {
         }
         match path.strip_prefix("/moorage") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Self::Native,
-            _ if path == "/api" || path.starts_with("/api/") => Self::Globo,
+            _ if path == "/api" || path.starts_with("/api/") || path.starts_with("/api-auth/") => Self::Globo,
+            _ if is_of_tsuru(path) => Self::Tsuru,
             _ => Self::Scp,
         }
     }
@@ -80,6 +83,7 @@ impl Family {
             Self::Native => "native",
             Self::Scp => "scp",
             Self::Globo => "globo",
+            Self::Tsuru => "tsuru",
         }
     }
     /// Renders a refusal in the family's dialect.
@@ -88,8 +92,15 @@ impl Family {
             Self::Native => crate::native::problems::render(refusal, request_id),
             Self::Scp => crate::scp::problems::render(refusal, request_id),
             Self::Globo => crate::globo::problems::render(refusal, site),
+            Self::Tsuru => crate::globo::tsuru::problems::render(refusal),
         }
     }
+}
+
+/// `/{environment}/tsuru/resources` and below.
+fn is_of_tsuru(path: &str) -> bool {
+    let mut parts = path.split('/').skip(2);
+    parts.next() == Some("tsuru") && parts.next() == Some("resources")
 }
 
 /// The text of a header, if it is there once and readable.
@@ -106,7 +117,8 @@ mod tests {
         assert_eq!(Family::of("/moorage/v1/clusters"), Family::Native);
         assert_eq!(Family::of("/moorage"), Family::Native);
         assert_eq!((Family::of("/api/database/"), Family::of("/api"), Family::of("/apix")), (Family::Globo, Family::Globo, Family::Scp));
-        for path in ["/", "/v1/clusters", "/mooragex", "/nothing"] {
+        assert_eq!(Family::of("/laboratory/tsuru/resources/x/bind-app"), Family::Tsuru);
+        for path in ["/", "/tsuru/resources", "/x/tsuru", "/v1/clusters", "/mooragex", "/nothing"] {
             assert_eq!(Family::of(path), Family::Scp, "{path}");
         }
     }

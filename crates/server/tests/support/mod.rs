@@ -1,6 +1,7 @@
 //! A real server in a directory of its own, and the clients users have.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod inside;
 pub mod steady;
 
 use serde_json::{Value, json};

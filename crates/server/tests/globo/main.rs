@@ -1,7 +1,10 @@
 //! The Globo family over real engines: the seed document's examples as they stand, and what surrounds them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod interrupted;
+#[path = "../support/mod.rs"]
 mod support;
+mod tsuru;
 
 use serde_json::{Value, json};
 use std::process::Command;
@@ -10,6 +13,30 @@ use support::{Installation, log_in, median};
 
 /// Where the seed document's server listens.
 const SEED: &str = "http://localhost:8000";
+
+/// A request of the sample data's user; status and answer.
+fn ask(installation: &Installation, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    let headers = [("authorization".to_owned(), "Basic YWRtaW46MTIzNDU2".to_owned())];
+    let reply = installation.exchange(method, path, &headers, body.map(|body| body.to_string().into_bytes()));
+    (reply.status, reply.body)
+}
+
+/// The sample data, and a plan of each engine by which databases share clusters: `shared-mariadb`, `shared-postgresql`; their links.
+fn with_shared_plans(installation: &Installation) -> [(&'static str, String); 2] {
+    assert!(installation.cli(&["sample-data"]).status.success());
+    ["mariadb", "postgresql"].map(|engine| {
+        let name = format!("shared-{engine}");
+        let plan = json!({"name": name, "engine": engine, "capacity": 200, "environments": ["laboratory"]});
+        assert_eq!(installation.native("POST", "/moorage/v1/plans", Some(plan)).0, 201);
+        let (_, plans) = ask(installation, "GET", "/api/plan/", None);
+        let made = plans["plan"].as_array().expect("plans").iter().find(|plan| plan["name"] == name.as_str()).expect("the plan").clone();
+        (engine, made["_links"]["self"].as_str().expect("a link").to_owned())
+    })
+}
+
+fn wanted(name: &str, plan: &str) -> Value {
+    json!({"name": name, "plan": plan, "environment": "/api/environment/1/"})
+}
 
 /// Carries out a command line of the seed document; status and answer.
 fn curl(installation: &Installation, line: &str) -> (u16, Value) {
