@@ -151,7 +151,6 @@ pub(crate) async fn around(State(kit): State<Kit>, mut request: Request, next: N
     }
     let (head, body) = response.into_parts();
     let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let seen = page::Seen {
         kit: &kit,
         site: &site,
@@ -161,7 +160,7 @@ pub(crate) async fn around(State(kit): State<Kit>, mut request: Request, next: N
         session: session.as_ref(),
         sent: &sent.fields,
     };
-    let mut response = page::of(seen, asking.actor(), &head, &document).await;
+    let mut response = page::of(seen, asking.actor(), &head, &bytes).await;
     if let Some(refusal) = refusal {
         response.extensions_mut().insert(Told(refusal.first.code.as_str()));
     }

@@ -87,11 +87,50 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
+/// JSON with a line for each value, its fields in the order in which they came.
+fn indented(compact: &str) -> String {
+    let (mut said, mut depth, mut quoted, mut escape) = (String::new(), 0_usize, false, false);
+    let line = |said: &mut String, depth: usize| {
+        said.push('\n');
+        said.push_str(&"    ".repeat(depth));
+    };
+    let mut rest = compact.chars().peekable();
+    while let Some(next) = rest.next() {
+        let is_plain = quoted || !matches!(next, '{' | '[' | '}' | ']' | ',' | ':');
+        match next {
+            _ if is_plain => {
+                quoted ^= next == '"' && !escape;
+                escape = quoted && next == '\\' && !escape;
+                said.push(next);
+            }
+            '{' | '[' => {
+                said.push(next);
+                if matches!(rest.peek(), Some('}' | ']')) {
+                    said.extend(rest.next());
+                } else {
+                    depth += 1;
+                    line(&mut said, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut said, depth);
+                said.push(next);
+            }
+            ',' => {
+                said.push(',');
+                line(&mut said, depth);
+            }
+            _ => said.push_str(": "),
+        }
+    }
+    said
+}
+
 /// JSON to be read, with links to be followed.
-fn pretty(value: &Value, base: &str) -> String {
-    let plain = serde_json::to_string_pretty(value).unwrap_or_default();
+fn pretty(json: &str, base: &str) -> String {
     let mut said = String::new();
-    for line in plain.lines() {
+    for line in indented(json).lines() {
         let link = line.trim_end_matches(',').strip_suffix('"').and_then(|line| line.rsplit_once('"')).map(|(_, text)| text);
         match link.filter(|text| text.strip_prefix(base).is_some_and(|rest| rest.starts_with("/api/")) && !text.contains('\\')) {
             Some(link) => {
@@ -134,7 +173,9 @@ fn crumbs(root: &str, parts: &[String]) -> Vec<(String, String)> {
 }
 
 /// The page of an answer.
-pub(super) async fn of(seen: Seen<'_>, actor: Option<&Actor>, head: &http::response::Parts, document: &Value) -> Response {
+pub(super) async fn of(seen: Seen<'_>, actor: Option<&Actor>, head: &http::response::Parts, body: &[u8]) -> Response {
+    let document: &Value = &serde_json::from_slice(body).unwrap_or_default();
+    let text = std::str::from_utf8(body).unwrap_or_default();
     let failed = !head.status.is_success();
     let forms = match actor.filter(|_| seen.session.is_some()) {
         Some(actor) => seen.forms(actor, head.status, document).await,
@@ -162,7 +203,7 @@ pub(super) async fn of(seen: Seen<'_>, actor: Option<&Actor>, head: &http::respo
         json_link: seen.site.with("format", "json"),
         status: head.status.to_string(),
         headers: headers.collect(),
-        body: if document.is_null() { String::new() } else { pretty(document, seen.site.base()) },
+        body: pretty(text, seen.site.base()),
         pages: [page("previous", "Previous page"), page("next", "Next page")].into_iter().flatten().collect(),
         forms,
     };
@@ -179,7 +220,7 @@ pub(super) async fn of(seen: Seen<'_>, actor: Option<&Actor>, head: &http::respo
 pub(super) async fn refused(refusal: &Refusal, seen: Seen<'_>) -> Response {
     let (head, body) = problems::render(refusal, seen.site).into_parts();
     let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    of(seen, None, &head, &serde_json::from_slice(&bytes).unwrap_or_default()).await
+    of(seen, None, &head, &bytes).await
 }
 
 #[cfg(test)]
@@ -191,10 +232,22 @@ mod tests {
     fn text_of_users_stays_text_and_only_our_own_addresses_are_links() {
         let base = "http://h:1";
         let evil = json!({"a": "<script>alert('1')</script>", "b": "http://h:1/api/plan/1/\"onload=\"x", "c": "http://elsewhere/api/"});
-        let page = pretty(&evil, base);
+        let page = pretty(&evil.to_string(), base);
         assert!(!page.contains("<script") && !page.contains("href") && page.contains("&lt;script&gt;"), "{page}");
-        let page = pretty(&json!({"plan": "http://h:1/api/plan/1/", "all": ["http://h:1/api/x/1/", "http://h:1/api/x/2/"]}), base);
+        let linked = json!({"plan": "http://h:1/api/plan/1/", "all": ["http://h:1/api/x/1/", "http://h:1/api/x/2/"]});
+        let page = pretty(&linked.to_string(), base);
         assert!(page.contains("&quot;plan&quot;: &quot;<a href=\"http://h:1/api/plan/1/\">http://h:1/api/plan/1/</a>&quot;"), "{page}");
         assert_eq!(page.matches("href").count(), 3, "{page}");
+    }
+
+    #[test]
+    fn fields_are_shown_in_the_order_in_which_they_came() {
+        let compact = r#"{"z":1,"a":[],"b":{},"c":[{"q\\":"x: {\"y\", [1,2]}"},null],"d":-1.5e3,"e":"\\"}"#;
+        let shown = indented(compact);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[..5], ["{", "    \"z\": 1,", "    \"a\": [],", "    \"b\": {},", "    \"c\": ["], "{shown}");
+        assert_eq!(lines[5..8], ["        {", "            \"q\\\\\": \"x: {\\\"y\\\", [1,2]}\"", "        },"], "{shown}");
+        let same = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        assert_eq!(same(&shown), same(compact));
     }
 }
