@@ -20,24 +20,9 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from report import Report
+
 EVIL = "<script>document.title='taken'</script> & \"quoted\" '; DROP TABLE allocation; --"
-
-
-class Report:
-    """Counts checks and goes on after a failed one."""
-
-    def __init__(self):
-        self.passed = 0
-        self.failed = 0
-
-    def check(self, what, ok, seen=None):
-        if ok:
-            self.passed += 1
-            print(f"ok    {what}")
-        else:
-            self.failed += 1
-            print(f"FAIL  {what}" + (f": {seen!r}" if seen is not None else ""))
-        sys.stdout.flush()
 
 
 class Browser:

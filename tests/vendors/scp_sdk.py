@@ -14,26 +14,14 @@ import time
 
 import scpv2
 
+import report
+
 DEADLINE = float(os.environ.get("MOORAGE_VENDOR_DEADLINE", "120"))
 IN_TRANSIT = {"CREATING", "SYNCHRONIZING", "STARTING", "STOPPING", "RESTARTING", "EDITING", "TERMINATING"}
 
 
-class Report:
-    """Counts checks and goes on after a failed one."""
-
-    def __init__(self):
-        self.passed = 0
-        self.failed = 0
-
-    def check(self, what, ok, seen=None):
-        if ok:
-            self.passed += 1
-            print(f"ok    {what}")
-        else:
-            self.failed += 1
-            print(f"FAIL  {what}" + (f": {seen!r}" if seen is not None else ""))
-        sys.stdout.flush()
-        return ok
+class Report(report.Report):
+    """The same for a client that raises what it was refused."""
 
     def refused(self, what, call, status, code):
         try:

@@ -16,12 +16,14 @@ use moorage_domain::parameters::is_reserved_database;
 use moorage_domain::plan::{Environment, Plan, Stage, Team};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
-use moorage_domain::{ApplicationId, CredentialId, DatabaseId, Problem, ProblemCode, TeamId};
+use moorage_domain::{ApplicationId, CredentialId, DatabaseId, EnvironmentId, PlanId, Problem, ProblemCode, TeamId};
 use moorage_secrets::credential_password;
 use moorage_store::{
     AllocationFilter, AllocationSort, Allocations, Clusters as _, CredentialChange, Databases, Plans, Rows, UnitOfWork, Write,
 };
 use secrecy::SecretString;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -39,6 +41,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// What of a shared cluster is no reason to refuse a database, which another cluster can have.
 const SOMEWHERE_ELSE: [ProblemCode; 4] =
     [ProblemCode::WrongState, ProblemCode::NoCapacity, ProblemCode::ClusterBusy, ProblemCode::NotEnoughSpace];
+
+/// Whose turn it is to choose a cluster for a database of a plan in an environment.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<(PlanId, EnvironmentId), Turn>>);
+
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+impl Turns {
+    fn of(&self, plan: &PlanId, environment: &EnvironmentId) -> Turn {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((plan.clone(), environment.clone())).or_default().clone()
+    }
+}
 
 /// Databases that somebody may see, a page of them.
 #[derive(Debug)]
@@ -148,10 +162,15 @@ impl App {
 
     /// A database on a cluster that its plan's databases share: on one that has room, on one that is just being made, or on a new one.
     async fn allocate_shared(&self, actor: &Actor, name: &str, wanted_user: String, wish: AllocationWish) -> Result<Begun, Problem> {
-        let begun = Instant::now();
+        let until = Instant::now() + BEING_MADE;
+        let still_being_made = || {
+            Problem::new(ProblemCode::ClusterBusy, format!("A cluster for the plan '{}' is still being made.", wish.plan.name))
+                .hint("Ask again in a moment.")
+        };
+        let turns = self.sharing.of(&wish.plan.id, &wish.environment.id);
         loop {
             // Who chooses and who makes one take turns, so that many who come at once share one.
-            let turn = self.sharing.lock().await;
+            let turn = tokio::time::timeout_at(until, turns.lock()).await.map_err(|_| still_being_made())?;
             let mut look = self.parts.store.look().await.map_err(problem::store)?;
             let shared = look.shared_clusters(&wish.plan.id, &wish.environment.id).await.map_err(problem::store)?;
             let mut being_made = false;
@@ -176,15 +195,18 @@ impl App {
                 };
                 match self.create_database(actor, &ClusterRef::any(cluster.as_str()), database).await {
                     // Full or out of service by now.
-                    Err(problem) if SOMEWHERE_ELSE.contains(&problem.code) => {}
+                    Err(problem) if SOMEWHERE_ELSE.contains(&problem.code) && problem.field.as_deref() != Some("team") => {}
                     other => return other,
                 }
             }
             drop(look);
-            if !being_made || begun.elapsed() > BEING_MADE {
+            if !being_made {
                 return self.allocate_own(actor, name, wanted_user, wish).await;
             }
             drop(turn);
+            if Instant::now() > until {
+                return Err(still_being_made());
+            }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }

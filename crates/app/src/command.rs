@@ -237,7 +237,7 @@ pub struct ChangeAllocation {
 pub struct Removal {
     /// Whether a second removal right after the first is meant.
     pub purge: bool,
-    /// Whether protection is no obstacle, because it was made by who asks now.
+    /// Whether protection is no obstacle and ends with it: who asks has asked its own user already.
     pub protected_too: bool,
 }
 

@@ -68,7 +68,7 @@ pub struct App {
     pub(crate) logins: Arc<Logins>,
     pub(crate) catalogues: Arc<parameters::Catalogues>,
     /// Held by who chooses a shared cluster for a database.
-    pub(crate) sharing: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) sharing: Arc<allocations::Turns>,
 }
 
 /// The app's parts.

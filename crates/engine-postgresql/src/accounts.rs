@@ -6,8 +6,9 @@
 
 use crate::database;
 use crate::quote::{identifier, literal};
+use crate::ready;
 use crate::session::{Session, refuse};
-use crate::template::READY_DATABASE;
+use crate::template::OF_OUR_OWN;
 use crate::verifier::is_verifier;
 use moorage_domain::cluster::DatabaseSpec;
 use moorage_domain::database::{AccountName, AccountSpec, Privileges};
@@ -21,7 +22,7 @@ use std::fmt::Write as _;
 const ENDING_MS: u32 = 5000;
 
 /// The groups of a database; its number is the server's own, which a name that is given again does not get again.
-struct Groups {
+pub(crate) struct Groups {
     owners: String,
     writers: String,
     readers: String,
@@ -45,14 +46,14 @@ impl Groups {
 }
 
 /// A database as the server has it.
-struct Found {
+pub(crate) struct Found {
     number: String,
     encoding: String,
     locale: String,
     owner: String,
 }
 
-async fn find(session: &Session, name: &str) -> Result<Option<Found>, EngineError> {
+pub(crate) async fn find(session: &Session, name: &str) -> Result<Option<Found>, EngineError> {
     let question = format!(
         "SELECT oid, pg_encoding_to_char(encoding), datcollate, pg_get_userbyid(datdba) FROM pg_database WHERE datname = {}",
         literal(name)
@@ -77,7 +78,7 @@ fn check_database(name: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn missing(name: &str) -> EngineError {
+pub(crate) fn missing(name: &str) -> EngineError {
     refuse(Problem::new(ProblemCode::EngineRefused, format!("The engine has no database {name:?} any more.")))
 }
 
@@ -112,7 +113,7 @@ fn rights(groups: &Groups, schemas: &[String]) -> String {
 }
 
 /// Makes sure the database has its groups and belongs to them; what belonged to an account that owned it is theirs then.
-async fn ensure_groups(session: &Session, name: &str, found: &Found) -> Result<Groups, EngineError> {
+pub(crate) async fn ensure_groups(session: &Session, name: &str, found: &Found) -> Result<Groups, EngineError> {
     let groups = Groups::of(&found.number);
     if found.owner == groups.owners {
         return Ok(groups);
@@ -152,12 +153,9 @@ pub async fn ensure_database(session: &Session, wanted: &DatabaseSpec) -> Result
     let wanted = database::check(wanted).map_err(refuse)?;
     let mut found = find(session, wanted.name).await?;
     if found.is_none() {
-        let ready = wanted.encoding == "UTF8" && wanted.locale == "C" && find(session, READY_DATABASE).await?.is_some();
-        let make = match ready {
-            true => format!("ALTER DATABASE {READY_DATABASE} RENAME TO {}", identifier(wanted.name)),
-            false => crate::session::creation_statement(&wanted),
-        };
-        session.rows(&make).await?;
+        if !ready::take(session, &wanted).await? {
+            session.rows(&crate::session::creation_statement(&wanted)).await?;
+        }
         found = find(session, wanted.name).await?;
     }
     let found = found.ok_or_else(|| missing(wanted.name))?;
@@ -246,29 +244,54 @@ pub async fn replace_password(session: &Session, name: &str, verifier: &Verifier
 pub async fn shut_out_others(session: &Session, database: &str, accounts: &[String]) -> Result<(), EngineError> {
     check_database(database)?;
     accounts.iter().try_for_each(|account| check(account))?;
-    let found = find(session, database).await?.ok_or_else(|| missing(database))?;
+    // Its owners may have dropped it.
+    let Some(found) = find(session, database).await? else { return Ok(()) };
     let groups = ensure_groups(session, database, &found).await?;
-    let own: Vec<String> = accounts.iter().map(String::as_str).chain(groups.all()).map(literal).collect();
-    let granted = session
+    let mut strangers = Vec::new();
+    for _ in 0..2 {
+        strangers.clear();
+        for grantee in grantees(session, database).await? {
+            let [name, role] = [identifier(database), if grantee.is_empty() { "PUBLIC".to_owned() } else { identifier(&grantee) }];
+            if grantee == groups.owners {
+                continue;
+            }
+            // What somebody passed on goes with the right to do so.
+            let what = if accounts.contains(&grantee) || groups.all().contains(&grantee.as_str()) {
+                "GRANT OPTION FOR ALL"
+            } else {
+                strangers.push(grantee);
+                "ALL"
+            };
+            session.rows(&format!("REVOKE {what} ON DATABASE {name} FROM {role} CASCADE")).await?;
+        }
+        if strangers.is_empty() {
+            break;
+        }
+    }
+    if !strangers.is_empty() {
+        return Err(EngineError::unreachable("somebody who was let in by the owner is not out yet"));
+    }
+    let inside = format!(
+        "FROM pg_stat_activity a JOIN pg_roles r ON r.rolname = a.usename WHERE a.datname = {} AND NOT r.rolsuper",
+        literal(database)
+    );
+    session.rows(&format!("SELECT pg_terminate_backend(a.pid, {ENDING_MS}) {inside}")).await?;
+    match session.rows(&format!("SELECT 1 {inside}")).await?.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::unreachable("a session does not end")),
+    }
+}
+
+/// Whom rights on a database were given to; an empty name is everybody.
+async fn grantees(session: &Session, database: &str) -> Result<Vec<String>, EngineError> {
+    let rows = session
         .rows(&format!(
             "SELECT DISTINCT coalesce(r.rolname, '') FROM pg_database d, aclexplode(d.datacl) x LEFT JOIN pg_roles r ON r.oid = x.grantee \
-             WHERE d.datname = {} AND coalesce(r.rolname, '') NOT IN ({})",
-            literal(database),
-            own.join(", ")
-        ))
-        .await?;
-    for grantee in granted.iter().filter_map(|row| row.get(0)) {
-        let grantee = if grantee.is_empty() { "PUBLIC".to_owned() } else { identifier(grantee) };
-        session.rows(&format!("REVOKE ALL ON DATABASE {} FROM {grantee} CASCADE", identifier(database))).await?;
-    }
-    session
-        .rows(&format!(
-            "SELECT pg_terminate_backend(a.pid, {ENDING_MS}) FROM pg_stat_activity a JOIN pg_roles r ON r.rolname = a.usename \
-             WHERE a.datname = {} AND NOT r.rolsuper",
+             WHERE d.datname = {}",
             literal(database)
         ))
-        .await
-        .map(drop)
+        .await?;
+    Ok(rows.iter().filter_map(|row| row.get(0)).map(String::from).collect())
 }
 
 pub async fn account_name(session: &Session, name: &str) -> Result<AccountName, EngineError> {
@@ -335,9 +358,7 @@ pub async fn ensure_database_absent(session: &Session, name: &str) -> Result<(),
 
 pub async fn database_sizes(session: &Session) -> Result<Vec<(String, u64)>, EngineError> {
     let rows = session
-        .rows(&format!(
-            "SELECT datname, pg_database_size(oid) FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', '{READY_DATABASE}')"
-        ))
+        .rows(&format!("SELECT datname, pg_database_size(oid) FROM pg_database WHERE NOT datistemplate AND NOT {OF_OUR_OWN}"))
         .await?;
     let size = |row: &tokio_postgres::SimpleQueryRow| Some((String::from(row.get(0)?), row.get(1)?.parse().ok()?));
     Ok(rows.iter().filter_map(size).collect())

@@ -23,6 +23,7 @@ mod packages;
 mod parameters;
 mod programs;
 mod quote;
+mod ready;
 mod replication;
 mod session;
 mod settings;

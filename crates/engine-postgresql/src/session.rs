@@ -4,9 +4,10 @@ use crate::accounts;
 use crate::database::{self, Wanted};
 use crate::parameters;
 use crate::quote::{identifier, literal};
+use crate::ready;
 use crate::replication;
 use crate::settings::ADMINISTRATOR;
-use crate::template::READY_DATABASE;
+use crate::template::{OF_OUR_OWN, READY_DATABASE};
 use crate::verifier::is_verifier;
 use async_trait::async_trait;
 use moorage_domain::cluster::DatabaseSpec;
@@ -269,6 +270,9 @@ impl EngineSession for Session {
     async fn ensure_database(&mut self, database: &DatabaseSpec) -> Result<(), EngineError> {
         accounts::ensure_database(self, database).await
     }
+    async fn prepare_databases(&mut self) -> Result<(), EngineError> {
+        ready::prepare(self).await
+    }
     async fn ensure_account(&mut self, account: &AccountSpec, verifier: &Verifier) -> Result<(), EngineError> {
         accounts::ensure_account(self, account, verifier).await
     }
@@ -306,7 +310,7 @@ impl EngineSession for Session {
                 "SELECT current_setting('server_version'), \
                  NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::bool, NULL \
                  UNION ALL SELECT NULL, NULL, datname FROM pg_database \
-                 WHERE NOT datistemplate AND datname NOT IN ('postgres', '{READY_DATABASE}')"
+                 WHERE NOT datistemplate AND NOT {OF_OUR_OWN}"
             ))
             .await?;
         let mut facts = EngineFacts { version: String::new(), writable: false, databases: Vec::new() };

@@ -17,6 +17,9 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// milliseconds, creating one takes copying three hundred files.
 pub const READY_DATABASE: &str = "moorage_ready";
 
+/// What is true of the name of a database that is no tenant's.
+pub const OF_OUR_OWN: &str = "datname ~ '^(postgres|moorage_.*)$'";
+
 /// Databases of our own are closed to everybody but the administrator, the one that waits too: it becomes a tenant's.
 fn statements() -> String {
     format!(

@@ -302,6 +302,8 @@ async fn credentials_share_a_database_as_far_as_they_may_and_see_nothing_of_thei
         // Whoever an owner let in besides is out when nobody is to get in any more.
         ask("boss", "first", "GRANT CONNECT ON DATABASE first TO chief_r WITH GRANT OPTION").expect("its owner may");
         ask("chief_r", "first", "GRANT CONNECT ON DATABASE first TO chief_w").expect("and so may who was let");
+        ask("boss", "first", "GRANT CONNECT ON DATABASE first TO boss_r WITH GRANT OPTION").expect("its owner may");
+        ask("boss_r", "first", "GRANT CONNECT ON DATABASE first TO chief2").expect("and so may who was let");
         ask("boss", "first", "GRANT CONNECT ON DATABASE first TO PUBLIC").expect("its owner may");
         for guest in ["chief_r", "chief_w", "chief2"] {
             assert_eq!(ask(guest, "first", "SELECT 1").as_deref(), Ok("1"), "{guest}");
@@ -319,6 +321,7 @@ async fn credentials_share_a_database_as_far_as_they_may_and_see_nothing_of_thei
         let own = ["boss", "boss2", "boss_w", "boss_r"].map(String::from);
         for _ in 0..2 {
             session.shut_out_others("first", &own).await.expect("may be repeated");
+            session.shut_out_others("no_such_database", &own).await.expect("an owner may have dropped it");
         }
         for guest in ["chief_r", "chief_w", "chief2"] {
             assert!(ask(guest, "first", "SELECT 1").expect_err("out").contains("permission denied for database"), "{guest}");

@@ -262,7 +262,9 @@ async fn databases_and_accounts_come_and_go(engine: &dyn Engine, session: &mut d
             session.replace_password(&account.name, &verifier("Third-Pa55")).await.expect("another password");
         }
         let own: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
+        session.prepare_databases().await.expect("some are ready");
         session.shut_out_others(odd, &own).await.expect("nobody else is in");
+        session.shut_out_others("no_such_database", &own).await.expect("what is gone keeps nobody out");
         for _ in 0..2 {
             for account in &accounts {
                 session.ensure_account_absent(account).await.expect("may be repeated");

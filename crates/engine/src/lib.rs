@@ -134,6 +134,8 @@ pub trait EngineSession: Send {
     async fn ensure_password(&mut self, account: &str, verifier: &Verifier) -> Result<(), EngineError>;
     /// Makes sure there is such a database beside the others, in which nobody may do anything yet; its owner is made afterwards.
     async fn ensure_database(&mut self, database: &DatabaseSpec) -> Result<(), EngineError>;
+    /// Makes sure some databases are ready to become tenants', where making one takes long. It may take seconds, and may be left at any time.
+    async fn prepare_databases(&mut self) -> Result<(), EngineError>;
     /// Makes sure there is such an account, which logs in with what has this verifier, and may do what it says and nothing else.
     async fn ensure_account(&mut self, account: &AccountSpec, verifier: &Verifier) -> Result<(), EngineError>;
     /// Makes sure the account, which exists, logs in with what has this verifier, and that no session is left that was let in before. Who is

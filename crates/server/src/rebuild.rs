@@ -153,17 +153,23 @@ async fn cluster(
 
 /// Puts in what a cluster can be without: what its databases were asked for by may be gone, as may a number. What could not be kept, for a
 /// person to know.
-async fn put_beside(uow: &mut UnitOfWork, mut row: StoredRow) -> Result<Option<String>> {
+async fn put_beside(uow: &mut UnitOfWork, row: StoredRow) -> Result<Option<String>> {
     if uow.insert_rows_if_they_fit(std::slice::from_ref(&row)).await? {
         return Ok(None);
     }
     let (database, table) = (row.text("name").unwrap_or_default().to_owned(), row.table.clone());
     match table.as_str() {
         "allocation" => {
-            row.set("team_id", StoredValue::Null(()));
-            row.set("application_id", StoredValue::Null(()));
-            if uow.insert_rows_if_they_fit(std::slice::from_ref(&row)).await? {
-                return Ok(Some(format!("database '{database}': its team or what it is for is gone; those who administer see it")));
+            for (gone, said) in [
+                (&["application_id"][..], "what it is for is gone"),
+                (&["team_id"], "its team is gone; those who look after all databases see it"),
+                (&["application_id", "team_id"], "its team is gone, and what it is for; those who look after all databases see it"),
+            ] {
+                let mut without = row.clone();
+                gone.iter().for_each(|column| without.set(column, StoredValue::Null(())));
+                if uow.insert_rows_if_they_fit(&[without]).await? {
+                    return Ok(Some(format!("database '{database}': {said}")));
+                }
             }
             Ok(Some(format!(
                 "database '{database}': its plan or environment is gone, or its name taken; it is known as one of its cluster only"

@@ -118,3 +118,24 @@ fn an_engine_that_is_down_is_waited_for_or_refused_and_never_lied_about() {
         compare(&installation, &installation.running(&cluster.id));
     }
 }
+
+#[test]
+fn whom_an_owner_let_in_is_out_with_the_quarantine() {
+    let installation = Installation::start();
+    let cluster = installation.create("postgresql", "guests");
+    let path = format!("/moorage/v1/clusters/{}/databases", cluster.id);
+    for name in ["stock", "sales"] {
+        let (status, begun) = installation.native("POST", &path, Some(json!({"name": name, "password": "correct horse battery"})));
+        assert_eq!(status, 202, "{begun}");
+        assert_eq!(installation.ended(begun["operation"]["id"].as_str().expect("an id"))["status"], "succeeded");
+    }
+    let guest = || log_in(&cluster, "stock", "sales", "correct horse battery");
+    assert!(guest().is_err(), "a neighbour");
+    let owner = |sql: &str| cluster.sql_as("stock", "correct horse battery", sql, &["sslmode=disable dbname=stock"]);
+    owner("GRANT CONNECT ON DATABASE stock TO sales").expect("its owner may");
+    assert_eq!(guest(), Ok("1".to_owned()));
+    let (status, begun) = installation.native("POST", &format!("{path}/stock/quarantine"), None);
+    assert_eq!(status, 202, "{begun}");
+    assert_eq!(installation.ended(begun["operation"]["id"].as_str().expect("an id"))["status"], "succeeded");
+    assert!(guest().is_err(), "nobody gets in");
+}

@@ -8,7 +8,7 @@ use moorage_domain::allocation::{Allocated, Allocation, FormerDatabase, Sight};
 use moorage_domain::database::Credential;
 use moorage_domain::engine::EngineName;
 use moorage_domain::service_state::ServiceState;
-use moorage_domain::{ApplicationId, ClusterId, DatabaseId, EnvironmentId, PlanId, ProjectId, TeamId, Timestamp};
+use moorage_domain::{ApplicationId, ClusterId, DatabaseId, EnvironmentId, HostId, PlanId, ProjectId, TeamId, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::net::Ipv4Addr;
@@ -74,6 +74,9 @@ statements! {
     CREDENTIALS = concat!("SELECT k.id, k.database_id, k.cluster_id, k.user_name, k.privileges, k.stage, k.sealed_password, k.sealed_next, k.created_at ",
         of_visible_credentials!(), "ORDER BY k.created_at, k.id LIMIT $3 OFFSET $4");
     SHARE = "INSERT INTO plan_cluster (cluster_id, plan_id, environment_id) VALUES ($1, $2, $3)";
+    SHARED_HERE = "SELECT c.id FROM plan_cluster p JOIN plan l ON l.id = p.plan_id JOIN cluster c ON c.id = p.cluster_id
+        WHERE c.host_id = $1 AND c.state = 'RUNNING' AND l.active = 1
+        AND l.capacity > (SELECT count(*) FROM database d WHERE d.cluster_id = c.id)";
     IS_SHARED = "SELECT count(*) AS n FROM plan_cluster WHERE cluster_id = $1";
     SHARED = "SELECT p.cluster_id, (SELECT count(*) FROM database d WHERE d.cluster_id = p.cluster_id) AS used
         FROM plan_cluster p JOIN cluster c ON c.id = p.cluster_id
@@ -259,6 +262,12 @@ pub trait Allocations: Rows + Sized {
             Ok((cluster, u64::try_from(row.get::<i64, _>("used")).unwrap_or_default()))
         };
         rows.iter().map(pair).collect()
+    }
+    /// The running clusters of a host that have room for one more database of an active plan.
+    async fn clusters_with_room(&mut self, host: &HostId) -> StoreResult<Vec<ClusterId>> {
+        let rows = sqlx::query(SHARED_HERE).bind(host.as_str()).fetch_all(self.connection()).await;
+        let rows = rows.map_err(failed("listing shared clusters"))?;
+        rows.iter().map(|row| ClusterId::parse(row.get("id")).map_err(|e| unreadable("shared cluster", e))).collect()
     }
     /// Whether a cluster is shared by the databases of a plan.
     async fn is_shared(&mut self, cluster: &ClusterId) -> StoreResult<bool> {

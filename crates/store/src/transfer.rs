@@ -204,6 +204,15 @@ fn place_of(value: &StoredValue, bound: &mut u32) -> String {
     format!("${bound}")
 }
 
+/// Whether a row was refused for what is in the store already, or is not.
+fn contradicts(error: &StoreError) -> bool {
+    match error {
+        StoreError::Taken { .. } => true,
+        StoreError::Database { source: sqlx::Error::Database(database), .. } => database.is_foreign_key_violation(),
+        _ => false,
+    }
+}
+
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
@@ -238,7 +247,7 @@ impl UnitOfWork {
         for row in rows {
             match self.insert_row(row).await {
                 Ok(()) => {}
-                Err(StoreError::Taken { .. } | StoreError::Database { .. }) => {
+                Err(error) if contradicts(&error) => {
                     self.savepoint(ROLL_BACK).await?;
                     self.savepoint(RELEASE).await?;
                     return Ok(false);

@@ -13,6 +13,7 @@ mod logs;
 mod manifests;
 mod public_addresses;
 mod quarantine;
+mod ready_databases;
 mod replication;
 mod spares;
 mod volume_rooms;
@@ -108,6 +109,7 @@ pub fn start(watch: Watch, stopping: watch::Receiver<bool>) -> JoinSet<()> {
     tasks.spawn(until(stopping.clone(), volume_sizes::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), database_sizes::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), quarantine::run(watch.clone())));
+    tasks.spawn(until(stopping.clone(), ready_databases::run(watch.clone())));
     tasks.spawn(until(stopping.clone(), public_addresses::run(watch.clone())));
     tasks.spawn(until(stopping, leftovers::run(watch)));
     tasks

@@ -35,6 +35,21 @@ fn basic(headers: &HeaderMap) -> Result<(String, SecretString), Problem> {
     }
 }
 
+/// Whether a request does not come from a page of another site, as far as browsers say so. They send a password they know with whatever
+/// a page of anybody's asks for.
+pub(crate) fn is_ours(headers: &HeaderMap, public_base: Option<&str>) -> bool {
+    if let Some(from) = header(headers, "sec-fetch-site") {
+        return ["same-origin", "none"].contains(&from);
+    }
+    let Some(origin) = header(headers, "origin") else { return true };
+    let place = |address: &str| {
+        address.split_once("://").map_or(address, |(_, rest)| rest).split('/').next().unwrap_or_default().to_ascii_lowercase()
+    };
+    // A proxy may speak TLS for us: the place counts.
+    let own = [header(headers, "host"), public_base].into_iter().flatten();
+    own.into_iter().any(|own| place(own) == place(origin))
+}
+
 /// Lets a request through once it is known who asks, with the address it came in at.
 pub(crate) async fn admit(State(kit): State<Kit>, mut request: Request, next: Next) -> Response {
     let site = Site::of(request.headers(), request.uri(), kit.options.public_base.as_deref(), kit.options.tls);
@@ -43,6 +58,10 @@ pub(crate) async fn admit(State(kit): State<Kit>, mut request: Request, next: Ne
     let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim().to_owned());
     let checked = match bearer {
         Some(token) => kit.app.authenticate_token(&token).await,
+        None if !request.method().is_safe() && !is_ours(request.headers(), kit.options.public_base.as_deref()) => {
+            let problem = Problem::new(ProblemCode::Forbidden, "The request was begun by a page of another site.");
+            return Refusal::from(problem.hint("Programs send no Origin header, or use a token.")).into_response();
+        }
         None => match basic(request.headers()) {
             Ok((user, password)) => kit.app.authenticate_password(&user, &password).await,
             Err(problem) => return Refusal::from(problem).into_response(),
@@ -68,6 +87,27 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", value.parse().expect("a header value"));
         basic(&headers).map_or_else(|problem| problem.message, |(user, _)| user)
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_apart() {
+        let ours = |pairs: &[(&'static str, &str)], base: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().expect("a header value"));
+            }
+            is_ours(&headers, base)
+        };
+        let host = ("host", "h:8440");
+        assert!(
+            ours(&[host], None) && ours(&[host, ("origin", "http://H:8440")], None) && ours(&[host, ("origin", "https://h:8440")], None)
+        );
+        assert!(ours(&[host, ("origin", "https://db.example.org")], Some("https://db.example.org/moor")));
+        for elsewhere in ["https://elsewhere.example", "null", "http://h:8441", "http://h:8440.elsewhere.example"] {
+            assert!(!ours(&[host, ("origin", elsewhere)], None), "{elsewhere}");
+        }
+        assert!(ours(&[host, ("sec-fetch-site", "same-origin"), ("origin", "http://x")], None));
+        assert!(!ours(&[host, ("sec-fetch-site", "cross-site")], None) && !ours(&[host, ("sec-fetch-site", "same-site")], None));
     }
 
     #[test]

@@ -41,11 +41,6 @@ impl Site {
     pub(crate) fn target(&self) -> &str {
         &self.target
     }
-    /// Whether it is the one that a browser names as a form's origin.
-    pub(crate) fn is_at(&self, origin: &str) -> bool {
-        let rest = self.base.strip_prefix(origin);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }
     /// What was asked for.
     pub(crate) fn own(&self) -> String {
         format!("{}{}", self.base, self.target)

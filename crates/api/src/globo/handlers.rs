@@ -198,6 +198,13 @@ impl Asked {
 
     pub(crate) async fn remove_database(&self, number: u64) -> Answer {
         let view = self.find_database(number).await?;
+        // A page asks for the name once more.
+        if let Ok(mut fields) = Fields::of(&self.content, &self.headers)
+            && fields.has("confirmation")
+            && fields.text("confirmation").as_deref() != Some(&view.allocated.database.name)
+        {
+            return Err(Problem::invalid("confirmation", "Database name is not equal").into());
+        }
         let removal = Removal { purge: self.query.get("purge").is_some_and(|purge| purge == "true"), protected_too: false };
         let begun = self.kit.app.remove_allocated(&self.actor, &view.allocated.database.id, removal).await?;
         let task = self.wait(&begun).await?;

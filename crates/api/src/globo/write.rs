@@ -21,7 +21,7 @@ fn media_type(headers: &HeaderMap) -> String {
 
 /// A body in parts as one of JSON; others as they are.
 pub(crate) async fn in_one_part(content: Content, headers: &mut HeaderMap) -> Result<Content, Refusal> {
-    if media_type(headers) != "multipart/form-data" {
+    if media_type(headers) != "multipart/form-data" || content.bytes()?.is_empty() {
         return Ok(content);
     }
     let unreadable = |error: multer::Error| Problem::new(ProblemCode::MalformedBody, format!("Multipart form parse error - {error}"));

@@ -92,21 +92,28 @@ async fn exchange(State(kit): State<Kit>, request: Request, next: Next) -> Respo
     })
 }
 
-/// Who asks, once that is known; filled in by whoever finds it out, and there also when no answer is.
+/// Who asks, and which method is meant where that is not the request's own, once that is known; filled in by whoever finds it out, and there
+/// also when no answer is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asking(Arc<OnceLock<Actor>>);
+pub(crate) struct Asking(Arc<(OnceLock<Actor>, OnceLock<Method>)>);
 
 impl Asking {
     /// Notes who asks.
     pub(crate) fn is(request: &Request, actor: &Actor) {
         if let Some(Self(asking)) = request.extensions().get::<Self>() {
             // Whoever is noted first stays.
-            let _ = asking.set(actor.clone());
+            let _ = asking.0.set(actor.clone());
+        }
+    }
+    /// Notes which method a form means.
+    pub(crate) fn means(request: &Request, method: &Method) {
+        if let Some(Self(asking)) = request.extensions().get::<Self>() {
+            let _ = asking.1.set(method.clone());
         }
     }
     /// Who asks, where that is known by now.
     pub(crate) fn actor(&self) -> Option<&Actor> {
-        self.0.get()
+        self.0.0.get()
     }
 }
 
@@ -151,6 +158,7 @@ async fn handle(kit: Kit, mut request: Request, next: Next, id: RequestId, famil
     let status = response.status().as_u16();
     if let (Some(actor), Some(asked)) = (asking.actor().cloned(), asked) {
         let Asked { method, path } = asked;
+        let method = asking.0.1.get().map_or(method, Method::to_string);
         let new = NewAction { actor, source, request_id: id.0, family: family.name(), method, path, status, problem };
         kit.app.record(new).instrument(span.clone()).await;
     }

@@ -43,7 +43,7 @@ impl Engine<'_> {
     fn inventory(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let databases = self.ask([
             "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')",
-            "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', 'moorage_ready')",
+            "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname !~ '^(postgres|moorage_.*)$'",
         ]);
         let accounts = self.ask([
             "SELECT User FROM mysql.global_priv WHERE Host = '%' AND User NOT LIKE 'moorage%'",

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     /// With just these words, to be sure.
     Same(String),
     /// With a text of several lines.
+    Text,
+    /// With JSON.
     Raw,
     /// By a choice among values and what they are called.
     Choice(Vec<(String, String)>),
@@ -131,7 +133,7 @@ impl Seen<'_> {
                     .field("environment", "Environment", self.environments(actor).await?, true)
                     .field("project", "Project", self.projects(actor).await?, false)
                     .field("team", "Team", self.teams(actor).await?, false)
-                    .field("description", "Description", Kind::Line, false);
+                    .field("description", "Description", Kind::Text, false);
                 let example = json!({"name": "", "plan": "/api/plan/1/", "environment": "/api/environment/1/"});
                 Ok(vec![form.filled(self.sent).blamed(document), self.raw("POST", &example)])
             }
@@ -146,10 +148,13 @@ impl Seen<'_> {
             ["project"] => {
                 let form = Form::new("create", "New project", self.path(&["project"]), "Create")
                     .field("name", "Name", Kind::Line, true)
-                    .field("description", "Description", Kind::Line, false);
+                    .field("description", "Description", Kind::Text, false);
                 Ok(vec![form.filled(self.sent).blamed(document), self.raw("POST", &json!({"name": ""}))])
             }
             // A refused change is shown with what was sent; after other refusals the page is looked at anew.
+            ["database" | "project", _] if !looked && *self.method == Method::PUT && self.sent.contains_key("_content") => {
+                Ok(vec![self.raw("PUT", &json!({}))])
+            }
             ["database", number] if !looked && *self.method == Method::PUT => {
                 Ok(vec![self.change_database(actor, number).await?.filled(self.sent).blamed(document)])
             }
@@ -183,7 +188,7 @@ impl Seen<'_> {
             .by("PUT")
             .field("project", "Project", self.projects(actor).await?, false)
             .field("team", "Team", self.teams(actor).await?, false)
-            .field("description", "Description", Kind::Line, false)
+            .field("description", "Description", Kind::Text, false)
             .field("is_protected", "Protected from removal", truths(), true))
     }
 
@@ -203,7 +208,7 @@ impl Seen<'_> {
         if !document["quarantine_dt"].is_null() {
             return Ok(vec![
                 Form::new("restore", "Take out of quarantine", self.path(&["database", number, "restore_from_quarantine"]), "Restore")
-                    .about("Its data is as it was. Its credentials have the passwords they got when it was put there."),
+                    .about("Its data is as it was. Its credentials have the passwords they got when it was put there, and whom its owners had let in besides is out."),
                 Form::new("purge", "Remove for good", format!("{own}?purge=true"), "Remove with all data")
                     .by("DELETE")
                     .about("Nothing of it is kept. Type its name to show that you mean it.")

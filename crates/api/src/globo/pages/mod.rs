@@ -18,7 +18,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
-use moorage_domain::{Problem, ProblemCode};
 use serde_json::{Map, Value};
 use session::Session;
 
@@ -98,7 +97,8 @@ impl Sent {
 pub(crate) async fn around(State(kit): State<Kit>, mut request: Request, next: Next) -> Response {
     let query = Query::parse(request.uri().query());
     let wants_page = wants_page(request.headers(), &query);
-    let session = Session::of(request.headers()).filter(|_| request.headers().get("authorization").is_none());
+    let by_header = request.headers().get("authorization").is_some();
+    let session = Session::of(request.headers()).filter(|_| !by_header);
     if !wants_page && session.is_none() {
         return next.run(request).await;
     }
@@ -110,9 +110,10 @@ pub(crate) async fn around(State(kit): State<Kit>, mut request: Request, next: N
     if let Some(session) = &session {
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let shown = header(request.headers(), "x-csrftoken").or(sent.text("csrfmiddlewaretoken")).unwrap_or_default();
-        if changes && !session.sent_this(shown) {
-            let words = "CSRF Failed: CSRF token missing or incorrect.";
-            let refusal = Refusal::from(Problem::new(ProblemCode::Forbidden, words).hint("Load the page again, and send its form."));
+        let problem = request.extensions().get::<Content>().and_then(|content| content.bytes().err());
+        let problem = problem.or_else(|| (!session.sent_this(shown)).then(session::forged));
+        if changes && let Some(problem) = problem {
+            let refusal = Refusal::from(problem);
             if !wants_page {
                 return refusal.into_response();
             }
@@ -129,15 +130,18 @@ pub(crate) async fn around(State(kit): State<Kit>, mut request: Request, next: N
     }
     let asking = request.extensions().get::<Asking>().cloned().unwrap_or_default();
     let (method, parts) = (request.method().clone(), super::routes::parts(request.uri()));
+    // Where to go after logging in: to what was looked at, or what was to be changed.
+    let named: String = parts.iter().take(2).map(|part| format!("{part}/")).collect();
+    let afterwards = if method == Method::GET { site.target().to_owned() } else { format!("/api/{named}") };
     let mut response = next.run(request).await;
     if !wants_page {
         return response;
     }
     let refusal = response.extensions_mut().remove::<Refusal>();
     if let Some(refusal) = &refusal {
-        if problems::status(&refusal.first) == StatusCode::UNAUTHORIZED {
+        if problems::status(&refusal.first) == StatusCode::UNAUTHORIZED && !by_header {
             let trouble = if session.is_some() { "Your session has ended." } else { "" };
-            let mut response = session::form(&kit, StatusCode::UNAUTHORIZED, (trouble, ""), site.target());
+            let mut response = session::form(&kit, StatusCode::UNAUTHORIZED, (trouble, ""), &afterwards);
             response.extensions_mut().insert(Told(refusal.first.code.as_str()));
             return response;
         }
@@ -146,7 +150,9 @@ pub(crate) async fn around(State(kit): State<Kit>, mut request: Request, next: N
         if let Some(allow) = allow {
             response.headers_mut().insert(http::header::ALLOW, allow);
         }
-    } else if let Some(to) = moved(&method, &response, &site, &parts, &query) {
+    } else if session.is_some()
+        && let Some(to) = moved(&method, &response, &site, &parts, &query)
+    {
         return (StatusCode::SEE_OTHER, [(http::header::LOCATION, to)]).into_response();
     }
     let (head, body) = response.into_parts();
@@ -171,6 +177,7 @@ pub(crate) async fn around(State(kit): State<Kit>, mut request: Request, next: N
 fn mean(request: &mut Request, sent: &Sent) {
     let meant = sent.text("_method").and_then(|method| Method::from_bytes(method.as_bytes()).ok());
     if let Some(method) = meant.filter(|method| ["PUT", "PATCH", "DELETE"].contains(&method.as_str())) {
+        Asking::means(request, &method);
         *request.method_mut() = method;
     }
     if let Some(body) = sent.text("_content") {

@@ -208,7 +208,15 @@ pub(super) async fn of(seen: Seen<'_>, actor: Option<&Actor>, head: &http::respo
         forms,
     };
     match page.render() {
-        Ok(page) => (head.status, guarded(), Html(page)).into_response(),
+        Ok(page) => {
+            let mut response = (head.status, guarded(), Html(page)).into_response();
+            for name in [header::ALLOW, header::LOCATION, header::WWW_AUTHENTICATE] {
+                if let Some(value) = head.headers.get(&name) {
+                    response.headers_mut().insert(name, value.clone());
+                }
+            }
+            response
+        }
         Err(error) => {
             tracing::error!(%error, "a page could not be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -2,18 +2,17 @@
 //! requests that other sites begin, and what a page sends carries a proof that it came from a page of ours.
 
 use super::page::STYLE;
-use crate::ApiOptions;
-use crate::globo::hal::Site;
+use crate::globo::auth::is_ours;
 use crate::kit::Kit;
 use crate::kit::exchange::{Asking, Content, Told};
 use crate::kit::query::Query;
-use crate::kit::refusal::{Answer, Refusal, header};
+use crate::kit::refusal::{Answer, Refusal};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use moorage_app::CreateCredential;
 use moorage_domain::{Problem, ProblemCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,6 +22,11 @@ use subtle::ConstantTimeEq;
 const COOKIE: &str = "moorage_session";
 /// How long a session lives, in seconds: a working day.
 const LIFE: u64 = 12 * 3600;
+
+/// A form that no page of this session can have sent.
+pub(super) fn forged() -> Problem {
+    Problem::new(ProblemCode::Forbidden, "CSRF Failed: CSRF token missing or incorrect.").hint("Load the page again, and send its form.")
+}
 
 /// The routes.
 pub(crate) fn router() -> Router<Kit> {
@@ -40,6 +44,10 @@ impl Session {
         let cookies = headers.get_all(http::header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let (_, value) = pairs.find(|(name, _)| *name == COOKIE)?;
+        // A second one was planted by somebody else; which one is ours cannot be told.
+        if pairs.any(|(name, _)| name == COOKIE) {
+            return None;
+        }
         let (id, token) = value.split_once('.')?;
         Some(Self { id: id.to_owned(), token: SecretString::from(token.to_owned()) })
     }
@@ -83,20 +91,10 @@ fn next(wanted: Option<&str>) -> &str {
     wanted.filter(|path| path.starts_with("/api/") && !path.contains(['\\', '\r', '\n'])).unwrap_or("/api/")
 }
 
-/// Whether a form came from a page of ours; browsers say where a form comes from.
-fn is_ours(headers: &HeaderMap, uri: &Uri, options: &ApiOptions) -> bool {
-    let tls = options.tls;
-    let site = Site::of(headers, uri, options.public_base.as_deref(), tls);
-    match header(headers, "origin") {
-        Some(origin) => site.is_at(origin) || Site::of(headers, uri, None, tls).is_at(origin),
-        None => true,
-    }
-}
-
 fn cookie(kit: &Kit, value: &str, seconds: u64) -> Option<HeaderValue> {
     let secure = kit.options.tls || kit.options.public_base.as_deref().is_some_and(|base| base.starts_with("https:"));
     let secure = if secure { "; Secure" } else { "" };
-    HeaderValue::from_str(&format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")).ok()
+    HeaderValue::from_str(&format!("{COOKIE}={value}; Path={}/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", root(kit))).ok()
 }
 
 fn go(kit: &Kit, to: &str, cookie: Option<HeaderValue>) -> Response {
@@ -112,8 +110,10 @@ async fn ask(State(kit): State<Kit>, query: Query) -> Response {
 }
 
 async fn log_in(State(kit): State<Kit>, content: Content, request: Request) -> Answer {
-    if !is_ours(request.headers(), request.uri(), &kit.options) {
-        return Err(Problem::new(ProblemCode::Forbidden, "The form came from another site.").into());
+    if !is_ours(request.headers(), kit.options.public_base.as_deref()) {
+        let mut response = form(&kit, StatusCode::FORBIDDEN, ("The form came from another site. Log in here.", ""), next(None));
+        response.extensions_mut().insert(Told(ProblemCode::Forbidden.as_str()));
+        return Ok(response);
     }
     let text = std::str::from_utf8(content.bytes()?).unwrap_or_default();
     let sent = Query::parse(Some(text));
@@ -144,8 +144,7 @@ async fn log_out(State(kit): State<Kit>, content: Content, request: Request) -> 
     if let Some(session) = Session::of(request.headers()) {
         let text = std::str::from_utf8(content.bytes()?).unwrap_or_default();
         if !session.sent_this(Query::parse(Some(text)).get("csrfmiddlewaretoken").unwrap_or_default()) {
-            let problem = Problem::new(ProblemCode::Forbidden, "CSRF Failed: CSRF token missing or incorrect.");
-            return Err(Refusal::from(problem.hint("Load the page again, and send its form.")));
+            return Err(Refusal::from(forged()));
         }
         if let Ok(actor) = kit.app.authenticate_token(session.token()).await {
             Asking::is(&request, &actor);

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use moorage_app::{AllocatedView, AllocationFilter, AllocationSort, ChangeAllocation, NewAllocation, Removal};
-use moorage_domain::database::Privileges;
+use moorage_domain::database::{Privileges, Stage};
 use moorage_domain::plan::{Environment, Plan, Team};
 use moorage_domain::{Problem, ProblemCode};
 use secrecy::ExposeSecret;
@@ -44,10 +44,19 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// As `app` says that a name is taken by what is in quarantine.
+fn is_in_quarantine(problem: &Problem) -> bool {
+    problem.message.ends_with("already exists, and is in quarantine.")
+}
+
 impl Asked {
+    async fn all_environments(&self) -> Result<Vec<Environment>, Refusal> {
+        Ok(self.kit.app.environments(&self.actor).await?.into_iter().map(|(_, known)| known).collect())
+    }
+
     /// The environments this service makes databases in: those of the stage of the one that the path names, which is the first.
     async fn environments(&self) -> Result<Vec<Environment>, Refusal> {
-        let mut known: Vec<Environment> = self.kit.app.environments(&self.actor).await?.into_iter().map(|(_, known)| known).collect();
+        let mut known = self.all_environments().await?;
         let here = known.iter().position(|environment| environment.name == self.environment);
         let here = here.ok_or_else(|| Problem::new(ProblemCode::Forbidden, "Invalid environment"))?;
         let here = known.remove(here);
@@ -104,19 +113,18 @@ impl Asked {
         let [description, plan, user, name, team] = given.as_slice() else { return Err(Problem::internal().into()) };
         let users = self.kit.app.numbered_users(&self.actor).await?;
         let person = users.into_iter().map(|(_, known)| known).find(|known| known.email == *user || known.name == *user);
-        let environments = self.environments().await?;
-        let offers = self.offers(&environments).await?;
-        let known = self.kit.app.plans(&self.actor).await?;
-        // By the name it is offered under here, or by its own where the path's environment has it.
-        let offer = offers.iter().find(|(offered, environment)| read::plan_name(offered, environment) == *plan);
-        let offer =
-            offer.or_else(|| offers.iter().find(|(offered, environment)| offered.name == *plan && environment.id == environments[0].id));
-        let is_known = || known.iter().any(|(_, other)| other.name == *plan);
-        if offer.is_none() && !is_known() {
+        let everywhere = self.offers(&self.all_environments().await?).await?;
+        if !everywhere.iter().any(|(offered, environment)| read::plan_name(offered, environment) == *plan || offered.name == *plan) {
             return Err(unknown("Plan", plan).into());
         }
         let person = person.ok_or_else(|| unknown("User", user))?;
         let team = self.team(team).await?;
+        let environments = self.environments().await.map_err(|_| Problem::invalid("environment", "Environment was not found"))?;
+        let offers = self.offers(&environments).await?;
+        // By the name it is offered under here, or by its own where the path's environment has it.
+        let offer = offers.iter().find(|(offered, environment)| read::plan_name(offered, environment) == *plan);
+        let offer =
+            offer.or_else(|| offers.iter().find(|(offered, environment)| offered.name == *plan && environment.id == environments[0].id));
         check_name(name)?;
         let taken = || Problem::new(ProblemCode::NameTaken, format!("{name} already exists in env {}!", self.environment));
         if self.look_up(&environments, name).await?.is_some() {
@@ -140,8 +148,8 @@ impl Asked {
             protected: true,
         };
         let begun = self.kit.app.allocate(&self.actor, wanted).await.map_err(|problem| match problem.code {
-            ProblemCode::NameTaken if problem.message.contains("quarantine") => problem,
-            ProblemCode::NameTaken => taken(),
+            // In quarantine it is not there for those who could look it up.
+            ProblemCode::NameTaken if problem.field.as_deref() == Some("name") && !is_in_quarantine(&problem) => taken(),
             _ => problem,
         })?;
         // What takes longer goes on by itself; tsuru asks for its status.
@@ -179,7 +187,7 @@ impl Asked {
 
     pub(super) async fn remove(&self) -> Answer {
         let view = self.find().await?;
-        // What tsuru made is protected from everybody else.
+        // What tsuru makes is protected from others; tsuru asks its own users whether they mean it.
         let removal = Removal { purge: false, protected_too: true };
         let begun = self.kit.app.remove_allocated(&self.actor, &view.allocated.database.id, removal).await?;
         let ended = settled(&self.kit, &begun).await?;
@@ -219,15 +227,15 @@ impl Asked {
             Condition::Pending => return Ok(not_ready()),
             Condition::Down => return Ok(said(StatusCode::INTERNAL_SERVER_ERROR, &format!("'{}' is down.", self.name))),
         }
-        let owner = found.credentials.iter().find(|credential| credential.privileges == Privileges::Owner);
-        let credential = owner.or(found.credentials.first());
-        let credential = credential.ok_or_else(|| {
-            Problem::new(ProblemCode::CredentialNotFound, format!("'{}' has no credential.", self.name)).hint("Make one.")
-        })?;
-        // While its password changes nobody can say which one holds.
-        if credential.sealed_next.is_some() {
-            return Ok(not_ready());
+        if found.credentials.is_empty() {
+            let words = format!("'{}' has no credential.", self.name);
+            return Err(Problem::new(ProblemCode::CredentialNotFound, words).hint("Make one.").into());
         }
+        // While a password changes nobody can say which one holds.
+        let mut at_rest: Vec<_> =
+            found.credentials.iter().filter(|known| known.stage == Stage::Made && known.sealed_next.is_none()).collect();
+        at_rest.sort_by_key(|credential| credential.privileges != Privileges::Owner);
+        let Some(credential) = at_rest.first() else { return Ok(not_ready()) };
         let (credential, _, password) = self.kit.app.allocated_credential(&self.actor, &credential.id).await?;
         let password = password.ok_or_else(|| {
             Problem::new(ProblemCode::Forbidden, format!("The password of '{}' is not known or not for you.", credential.user))
