@@ -16,7 +16,7 @@ use moorage_domain::parameters::is_reserved_database;
 use moorage_domain::plan::{Environment, Plan, Stage, Team};
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::tenant::{Actor, Role};
-use moorage_domain::{ApplicationId, CredentialId, DatabaseId, EnvironmentId, PlanId, Problem, ProblemCode, TeamId};
+use moorage_domain::{ApplicationId, ClusterId, CredentialId, DatabaseId, EnvironmentId, PlanId, Problem, ProblemCode, TeamId};
 use moorage_secrets::credential_password;
 use moorage_store::{
     AllocationFilter, AllocationSort, Allocations, Clusters as _, CredentialChange, Databases, Plans, Rows, UnitOfWork, Write,
@@ -95,9 +95,9 @@ impl App {
         let sight = self.sight(&mut look, actor).await?;
         let found = look.allocations(&sight, filter, sort, descending, offset, limit.min(MOST_ROWS)).await;
         let (found, total) = found.map_err(problem::store)?;
-        let mut rows = Vec::with_capacity(found.len());
+        let (mut rows, mut common) = (Vec::with_capacity(found.len()), InCommon::default());
         for allocated in found {
-            rows.push(with_numbers(&mut look, allocated).await?);
+            rows.push(with_numbers(&mut look, allocated, &mut common).await?);
         }
         Ok(AllocatedPage { rows, total })
     }
@@ -106,7 +106,7 @@ impl App {
     pub async fn allocated(&self, actor: &Actor, id: &DatabaseId) -> Result<AllocatedView, Problem> {
         let mut look = self.parts.store.look().await.map_err(problem::store)?;
         let found = self.see(&mut look, actor, id).await?;
-        with_numbers(&mut look, found).await
+        with_numbers(&mut look, found, &mut InCommon::default()).await
     }
 
     async fn see(&self, rows: &mut impl Rows, actor: &Actor, id: &DatabaseId) -> Result<Allocated, Problem> {
@@ -446,30 +446,56 @@ impl App {
     }
 }
 
+/// What the databases of a page have in common, so that it is looked up once.
+#[derive(Default)]
+struct InCommon {
+    numbers: HashMap<(Numbered, String), u64>,
+    total_bytes: HashMap<ClusterId, Option<u64>>,
+}
+
+impl InCommon {
+    async fn number(&mut self, rows: &mut impl Rows, kind: Numbered, id: &str) -> Result<u64, Problem> {
+        if let Some(number) = self.numbers.get(&(kind, id.to_owned())) {
+            return Ok(*number);
+        }
+        let number = kind.of(rows, id).await?;
+        self.numbers.insert((kind, id.to_owned()), number);
+        Ok(number)
+    }
+    async fn total_bytes(&mut self, rows: &mut impl Rows, cluster: &ClusterId) -> Result<Option<u64>, Problem> {
+        if let Some(total) = self.total_bytes.get(cluster) {
+            return Ok(*total);
+        }
+        let found = rows.cluster(cluster).await.map_err(problem::store)?;
+        let total = found.map(|found| u64::from(found.spec.data_size_gb()) << 30);
+        self.total_bytes.insert(cluster.clone(), total);
+        Ok(total)
+    }
+}
+
 /// A database with the numbers of all that belongs to it.
-async fn with_numbers(rows: &mut impl Rows, allocated: Allocated) -> Result<AllocatedView, Problem> {
+async fn with_numbers(rows: &mut impl Rows, allocated: Allocated, common: &mut InCommon) -> Result<AllocatedView, Problem> {
     let mut credentials = Vec::with_capacity(allocated.credentials.len());
     for credential in &allocated.credentials {
         credentials.push(Numbered::Credential.of(rows, credential.id.as_str()).await?);
     }
     let allocation = &allocated.allocation;
     let team = match &allocation.team {
-        Some(team) => Some(Numbered::Team.of(rows, team.as_str()).await?),
+        Some(team) => Some(common.number(rows, Numbered::Team, team.as_str()).await?),
         None => None,
     };
     let application = match &allocation.application {
-        Some(application) => Some(Numbered::Application.of(rows, application.as_str()).await?),
+        Some(application) => Some(common.number(rows, Numbered::Application, application.as_str()).await?),
         None => None,
     };
-    let cluster = rows.cluster(&allocated.database.cluster).await.map_err(problem::store)?;
     Ok(AllocatedView {
         number: Numbered::Database.of(rows, allocated.database.id.as_str()).await?,
         credentials,
-        plan: Numbered::Plan.of(rows, allocation.plan.as_str()).await?,
-        environment: Numbered::Environment.of(rows, allocation.environment.as_str()).await?,
+        plan: common.number(rows, Numbered::Plan, allocation.plan.as_str()).await?,
+        environment: common.number(rows, Numbered::Environment, allocation.environment.as_str()).await?,
         team,
         application,
-        total_bytes: cluster.map(|cluster| u64::from(cluster.spec.data_size_gb()) << 30),
+        total_bytes: common.total_bytes(rows, &allocated.database.cluster).await?,
         allocated,
     })
 }

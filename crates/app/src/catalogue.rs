@@ -38,7 +38,7 @@ const PATHS: &[&str] = &[
 const LONGEST_NAME: usize = 100;
 
 /// The kinds of things that a family knows by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Numbered {
     /// A database.
     Database,

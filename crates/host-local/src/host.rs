@@ -595,7 +595,6 @@ impl Host for LocalHost {
 
 /// The file an instance's engine logs to, once it has been described; never one outside its directory for logs.
 fn log_of(machine: &Machine, instance: &InstanceId) -> std::io::Result<Option<PathBuf>> {
-    let logs = machine.place(instance).logs;
     let named = machine.shim_of(instance).process()?.and_then(|process| process.log);
-    Ok(named.filter(|log| log.parent() == Some(&logs)))
+    Ok(named.filter(|log| log.parent() == Some(&machine.place(instance).logs)))
 }

@@ -543,9 +543,8 @@ impl UnitOfWork {
     /// What waits for an operator inside a cluster that is gone goes on, and ends: there is nothing left that it could be about.
     pub(crate) async fn go_on_inside(&mut self, cluster: &ClusterId, now: Timestamp) -> StoreResult<()> {
         let query = sqlx::query(GO_ON_INSIDE).bind(cluster.as_str()).bind(now.0);
-        if self.done("letting operations go on", query).await? > 0 {
-            self.wake_others();
-        }
+        self.done("letting operations go on", query).await?;
+        self.wake_others();
         Ok(())
     }
 
