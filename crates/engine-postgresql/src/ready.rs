@@ -32,12 +32,13 @@ pub(crate) async fn take(session: &Session, wanted: &Wanted<'_>) -> Result<bool,
     session.rows(&format!("ALTER DATABASE {} RENAME TO {}", identifier(&waiting), identifier(wanted.name))).await?;
     if waiting != READY_DATABASE {
         // Where some are kept, the next one is made at once. Whoever looks after them does so again if this is lost.
-        let another = session.another().await?;
-        tokio::spawn(async move {
-            if let Ok(Err(error)) = tokio::time::timeout(LIMIT, prepare(&another)).await {
-                tracing::debug!(%error, "no database could be made ready");
-            }
-        });
+        if let Ok(another) = session.another().await {
+            tokio::spawn(async move {
+                if let Ok(Err(error)) = tokio::time::timeout(LIMIT, prepare(&another)).await {
+                    tracing::debug!(%error, "no database could be made ready");
+                }
+            });
+        }
     }
     Ok(true)
 }
