@@ -88,9 +88,7 @@ statements! {
     GO_ON = "UPDATE operation SET status = CASE WHEN outcome IS NULL THEN 'running' ELSE 'cleaning-up' END, decision = $3, run_at = $2, attempt = 1,
         failing_since = NULL, waiting_for = NULL, problem = CASE WHEN outcome IS NULL THEN NULL ELSE problem END, lease_epoch = lease_epoch + 1
         WHERE id = $1 AND status = 'needs-operator' RETURNING step, cluster_id";
-    GO_ON_INSIDE = "UPDATE operation SET status = CASE WHEN outcome IS NULL THEN 'running' ELSE 'cleaning-up' END, decision = NULL, run_at = $2,
-        attempt = 1, failing_since = NULL, waiting_for = NULL, lease_epoch = lease_epoch + 1
-        WHERE cluster_id = $1 AND database_id IS NOT NULL AND status = 'needs-operator'";
+    WAITING_INSIDE = "SELECT id FROM operation WHERE cluster_id = $1 AND database_id IS NOT NULL AND status = 'needs-operator'";
     ROLL_BACK = "UPDATE operation SET decision = CASE WHEN outcome IS NULL THEN 'roll-back' ELSE NULL END, outcome = coalesce(outcome, 'failed'),
         status = 'cleaning-up', run_at = $2, attempt = 1, failing_since = NULL, waiting_for = NULL, lease_epoch = lease_epoch + 1
         WHERE id = $1 AND status = 'needs-operator' RETURNING step, cluster_id";
@@ -542,9 +540,13 @@ impl UnitOfWork {
 
     /// What waits for an operator inside a cluster that is gone goes on, and ends: there is nothing left that it could be about.
     pub(crate) async fn go_on_inside(&mut self, cluster: &ClusterId, now: Timestamp) -> StoreResult<()> {
-        let query = sqlx::query(GO_ON_INSIDE).bind(cluster.as_str()).bind(now.0);
-        self.done("letting operations go on", query).await?;
-        self.wake_others();
+        let rows =
+            sqlx::query(WAITING_INSIDE).bind(cluster.as_str()).fetch_all(self.connection()).await.map_err(failed("listing operations"))?;
+        for waiting in &rows {
+            let id = OperationId::parse(waiting.get("id")).map_err(|e| unreadable("operation", e))?;
+            let row = self.found("letting it go on", sqlx::query(GO_ON).bind(id.as_str()).bind(now.0).bind(None::<&str>)).await?;
+            self.decided(&id, row, "Its cluster is gone: it goes on without an operator, and ends.", now).await?;
+        }
         Ok(())
     }
 

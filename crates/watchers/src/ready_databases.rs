@@ -32,7 +32,9 @@ async fn look(watch: &Watch, looked_at: &mut BTreeMap<ClusterId, Instant>) -> Re
             continue;
         }
         // An engine that does not answer is asked again the next time.
-        let _ = tokio::time::timeout(LIMIT, prepare(watch, &cluster)).await;
+        if tokio::time::timeout(LIMIT, prepare(watch, &cluster)).await.is_err() {
+            tracing::warn!(%cluster, seconds = LIMIT.as_secs(), "an engine made no database ready in time; databases are made when they are asked for");
+        }
         looked_at.insert(cluster, Instant::now());
     }
     Ok(())
@@ -44,7 +46,8 @@ async fn prepare(watch: &Watch, cluster: &ClusterId) -> Option<()> {
     let socket = serving::socket(world, &loaded.cluster, loaded.instance.as_ref()?).await.ok()?;
     let mut session = world.engine(loaded.cluster.engine).ok()?.connect(&socket, &world.host.administrator()).await.ok()?;
     if let Err(error) = session.prepare_databases().await {
-        tracing::info!(%cluster, %error, "no database could be made ready");
+        let cause = error.cause.as_ref().map(ToString::to_string);
+        tracing::warn!(%cluster, %error, cause, "no database could be made ready; they are made when they are asked for");
     }
     Some(())
 }

@@ -13,6 +13,12 @@ const PAGE_SIZE: u64 = 10;
 /// Rows on a page at most.
 const LARGEST_PAGE: u64 = 100;
 
+/// The path of a base address, which a proxy may have added before ours.
+pub(crate) fn path_of(base: &str) -> &str {
+    let rest = base.split_once("://").map_or("", |(_, rest)| rest);
+    rest.find('/').map_or("", |at| &rest[at..])
+}
+
 /// The address under which the caller reaches us, and what it asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
@@ -34,8 +40,7 @@ impl Site {
     }
     /// The path before ours, which a proxy may have added.
     pub(crate) fn root(&self) -> &str {
-        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
-        rest.find('/').map_or("", |at| &rest[at..])
+        path_of(&self.base)
     }
     /// The path and query that were asked for.
     pub(crate) fn target(&self) -> &str {

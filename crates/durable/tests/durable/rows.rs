@@ -35,6 +35,7 @@ on_both_databases! {
     racing_workers_claim_each_operation_once_and_an_old_epoch_commits_nothing,
     a_nudge_during_a_step_is_not_lost,
     only_an_operation_that_waits_for_an_operator_can_be_decided_about,
+    what_waits_for_an_operator_inside_a_cluster_goes_on_when_the_cluster_is_gone,
     a_project_sees_its_own_operations_newest_first,
     a_named_lease_has_one_holder_and_its_epoch_grows_with_each_new_one,
 }
@@ -189,6 +190,29 @@ async fn only_an_operation_that_waits_for_an_operator_can_be_decided_about(store
     assert!(uow.holder(&a_cluster(1).id).await.expect("read").is_none());
     assert!(!uow.request_cancel(&id, "A test asked.", NOW).await.expect("asked"), "it has ended");
     assert_eq!(submit(&mut uow, 1, 2, &[]).await, Submitted::Started);
+}
+
+async fn what_waits_for_an_operator_inside_a_cluster_goes_on_when_the_cluster_is_gone(store: TestStore) {
+    let mut uow = store.store().begin().await.expect("begun");
+    let (cluster, database) = (a_cluster(1), moorage_domain::DatabaseId::from_bits(9));
+    let (inside, own) = (OperationId::from_bits(1), OperationId::from_bits(2));
+    let new = NewOperation::new(&inside, "database.create", &cluster, &serde_json::Value::Null, "somebody", NOW).about(&database);
+    assert!(uow.submit_inside(&new).await.expect("submitted"));
+    assert_eq!(submit(&mut uow, 1, 2, &[]).await, Submitted::Started);
+    for id in [&inside, &own] {
+        let row = uow.operation_row(id).await.expect("read").expect("there");
+        commit(&mut uow, &row, OperationStatus::NeedsOperator, NOW).await.expect("committed");
+    }
+    uow.apply(&moorage_store::Write::Gone(cluster.id.clone()), NOW).await.expect("gone");
+    let status = |row: Option<moorage_store::OperationRow>| row.map(|row| row.status);
+    assert_eq!(status(uow.operation_row(&inside).await.expect("read")), Some(OperationStatus::Running));
+    assert_eq!(
+        status(uow.operation_row(&own).await.expect("read")),
+        Some(OperationStatus::NeedsOperator),
+        "what removes the cluster is not"
+    );
+    let events = uow.operation_events(&inside).await.expect("read");
+    assert!(events.iter().any(|event| event.detail.contains("Its cluster is gone")), "{events:?}");
 }
 
 fn row_host() -> moorage_domain::HostId {

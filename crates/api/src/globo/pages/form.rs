@@ -196,7 +196,7 @@ impl Seen<'_> {
         Form::new("change", "Change", self.path(&["project", number]), "Save").by("PUT").field("name", "Name", Kind::Line, true).field(
             "description",
             "Description",
-            Kind::Line,
+            Kind::Text,
             false,
         )
     }

@@ -3,6 +3,7 @@
 
 use super::page::STYLE;
 use crate::globo::auth::is_ours;
+use crate::globo::hal::path_of;
 use crate::kit::Kit;
 use crate::kit::exchange::{Asking, Content, Told};
 use crate::kit::query::Query;
@@ -82,8 +83,7 @@ pub(super) fn form(kit: &Kit, status: StatusCode, (trouble, username): (&str, &s
 
 /// The path before ours, which a proxy may have added.
 fn root(kit: &Kit) -> &str {
-    let base = kit.options.public_base.as_deref().and_then(|base| base.split_once("://")).map_or("", |(_, rest)| rest);
-    base.find('/').map_or("", |at| &base[at..])
+    kit.options.public_base.as_deref().map_or("", path_of)
 }
 
 /// Where to go after logging in: a page of ours.
