@@ -529,13 +529,14 @@ async fn check_application(rows: &mut impl Rows, actor: &Actor, wanted: Option<&
 /// A name is used once in an environment, once among those for development, and what is used in production only there and, once, by those who
 /// develop (Globo's wire reference, section 2.3).
 async fn check_name_is_free(rows: &mut impl Rows, actor: &Actor, name: &str, environment: &Environment) -> Result<(), Problem> {
-    let taken = |words: String| Problem::new(ProblemCode::NameTaken, words).hint("Choose another name.").field("name");
+    let another = |code, words: String| Problem::new(code, words).hint("Choose another name.").field("name");
+    let taken = |words| another(ProblemCode::NameTaken, words);
     let environments = rows.environments(&actor.project).await.map_err(problem::store)?;
     for other in rows.allocations_named(&actor.project, name).await.map_err(problem::store)? {
         let place = environments.iter().find(|known| known.id == other.allocation.environment);
         let Some(place) = place else { continue };
         if place.id == environment.id && other.database.quarantine.is_some() {
-            return Err(taken(format!("A database '{name}' already exists, and is in quarantine.")));
+            return Err(another(ProblemCode::NameInQuarantine, format!("A database '{name}' already exists, and is in quarantine.")));
         }
         if place.id == environment.id || place.stage == environment.stage {
             return Err(taken(format!("Name {name} is alredy been used in the {} environment: it already exists.", place.name)));

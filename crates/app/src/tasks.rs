@@ -7,7 +7,7 @@ use crate::{App, problem};
 use moorage_domain::operation::OperationStatus;
 use moorage_domain::tenant::Actor;
 use moorage_domain::{OperationId, Problem};
-use moorage_store::{Operations, TaskFilter};
+use moorage_store::{Operations, TaskFilter, Tasks};
 use std::time::Duration;
 use tokio::time::Instant;
 

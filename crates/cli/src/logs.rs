@@ -10,6 +10,9 @@ use crate::talk::Talk;
 /// How often a log that is followed is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// The most the server gives at once.
+const MOST_BYTES: u64 = 1 << 20;
+
 /// How much of a log.
 #[derive(Debug, Args)]
 pub struct Logs {
@@ -23,36 +26,47 @@ pub struct Logs {
     follow: bool,
 }
 
-/// Prints the log; follows it for as long as the server answers.
+/// Prints the log; follows it for as long as the server answers and somebody reads.
 pub async fn carry_out(logs: &Logs, server: &Server, talk: &mut Talk) -> Result<(), Failure> {
-    let path = format!("/clusters/{}/logs?bytes={}", segment(&logs.cluster), logs.bytes);
-    let mut shown = server.get_text(&path).await?;
+    let end = async |bytes: u64| server.get_text(&format!("/clusters/{}/logs?bytes={bytes}", segment(&logs.cluster))).await;
+    let mut shown = end(logs.bytes).await?;
     say(&shown, talk)?;
-    if !logs.follow {
-        return Ok(());
-    }
-    loop {
+    while logs.follow && !talk.is_unread() {
         tokio::time::sleep(LOOK_EVERY).await;
-        match server.get_text(&path).await {
+        let looked = match end(logs.bytes).await {
+            Ok(now) if added(&shown, &now).is_none() => end(MOST_BYTES).await,
+            looked => looked,
+        };
+        match looked {
             Ok(now) => {
-                say(added(&shown, &now), talk)?;
+                let new = added(&shown, &now).unwrap_or_else(|| {
+                    talk.say("The log grew faster than it could be read, or began anew: lines may be missing here.");
+                    &now
+                });
+                say(new, talk)?;
                 shown = now;
             }
             Err(failure) if failure.passing => {}
             Err(failure) => return Err(failure),
         }
     }
+    Ok(())
 }
 
 fn say(lines: &str, talk: &mut Talk) -> Result<(), Failure> {
     if lines.is_empty() { Ok(()) } else { talk.data(lines.trim_end_matches('\n')) }
 }
 
-/// What is new in the end of a log, after an earlier end of it: both begin at the start of a line, the later one maybe further on.
-fn added<'a>(before: &str, now: &'a str) -> &'a str {
-    let starts = std::iter::once(0).chain(before.match_indices('\n').map(|(at, _)| at + 1));
-    let seen = starts.filter_map(|start| before.get(start..)).find(|rest| now.starts_with(rest)).map_or(0, str::len);
-    now.get(seen..).unwrap_or(now)
+/// What is new in the end of a log, after an earlier end of it: both begin at the start of a line, either maybe further on than the other.
+/// None where they have no line in common.
+fn added<'a>(before: &str, now: &'a str) -> Option<&'a str> {
+    let lines = before.split_inclusive('\n').scan(0, |start, line| Some(std::mem::replace(start, *start + line.len())));
+    let seen = lines.filter_map(|start| before.get(start..)).find(|rest| now.starts_with(rest));
+    match seen {
+        Some(rest) => now.get(rest.len()..),
+        None if before.is_empty() => Some(now),
+        None => now.find(before).and_then(|at| now.get(at + before.len()..)),
+    }
 }
 
 #[cfg(test)]
@@ -61,10 +75,11 @@ mod tests {
 
     #[test]
     fn only_what_was_added_is_new() {
-        assert_eq!(added("a\nb\n", "a\nb\nc\n"), "c\n");
-        assert_eq!(added("a\nb\n", "a\nb\n"), "");
-        assert_eq!(added("a\nb\nc\n", "b\nc\nd\ne\n"), "d\ne\n", "the beginning has moved on");
-        assert_eq!(added("a\n", "x\ny\n"), "x\ny\n", "more was added than is looked at, or the log began anew");
-        assert_eq!(added("", "x\n"), "x\n");
+        assert_eq!(added("a\nb\n", "a\nb\nc\n"), Some("c\n"));
+        assert_eq!(added("a\nb\n", "a\nb\n"), Some(""));
+        assert_eq!(added("a\nb\nc\n", "b\nc\nd\ne\n"), Some("d\ne\n"), "the beginning has moved on");
+        assert_eq!(added("b\nc\n", "a\nb\nc\nd\n"), Some("d\n"), "more of it was asked for");
+        assert_eq!(added("a\n", "x\ny\n"), None, "more was added than is looked at, or the log began anew");
+        assert_eq!(added("", "x\n"), Some("x\n"));
     }
 }

@@ -12,19 +12,20 @@ pub struct Talk {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     terminal: bool,
+    unread: bool,
 }
 
 impl Talk {
     /// The process's own outputs.
     pub fn with_terminal() -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), terminal }
+        Self { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), terminal, unread: false }
     }
 
     /// Outputs of a test, without a terminal.
     #[cfg(test)]
     pub fn into(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), terminal: false }
+        Self { out: Box::new(out), err: Box::new(err), terminal: false, unread: false }
     }
 
     /// Whether a person watches and can be asked.
@@ -38,8 +39,16 @@ impl Talk {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Failure::new("The answer could not be written to standard output.").why(error))
             }
-            _ => Ok(()),
+            written => {
+                self.unread |= written.is_err();
+                Ok(())
+            }
         }
+    }
+
+    /// Whether the reader of the data went away.
+    pub fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// Says something that is not data; whether anybody hears it does not matter.

@@ -73,6 +73,7 @@ codes! {
     ServerTypeUnknown "server-type-unknown" Invalid,
     SubnetUnknown "subnet-unknown" Invalid,
     NameTaken "name-taken" Conflict,
+    NameInQuarantine "name-in-quarantine" Conflict,
     AddressTaken "address-taken" Conflict,
     AddressOutsideSubnet "address-outside-subnet" Invalid,
     NoFreeAddress "no-free-address" Exhausted,

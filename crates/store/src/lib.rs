@@ -27,6 +27,7 @@ mod replication;
 mod secret;
 mod statement;
 mod submission;
+mod task;
 mod transfer;
 mod wakes;
 
@@ -57,6 +58,7 @@ pub use replication::Replications;
 pub use secret::Secrets;
 pub use statement::all as all_statements;
 pub use submission::{NewOperation, Submitted};
+pub use task::{Task, TaskFilter, Tasks};
 pub use transfer::{NOT_COPIED, StoredRow, StoredValue, TABLES, Transfer};
 pub use wakes::Wakes;
 

@@ -31,6 +31,7 @@ pub fn all() -> Vec<(&'static str, &'static str)> {
         crate::project::STATEMENTS,
         crate::replication::STATEMENTS,
         crate::secret::STATEMENTS,
+        crate::task::STATEMENTS,
     ]
     .concat()
 }

@@ -1,6 +1,7 @@
 //! Databases that are ready to become tenants', in clusters that databases of a plan share: whoever asks for one does not wait for its making.
 
 use crate::Watch;
+use futures::StreamExt;
 use moorage_domain::ClusterId;
 use moorage_operations::serving;
 use moorage_store::{Allocations, StoreError};
@@ -13,6 +14,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(60);
 /// How long an engine may take.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Engines that are asked at a time: one that hangs does not keep the others waiting.
+const AT_ONCE: usize = 4;
 
 pub(crate) async fn run(watch: Watch) {
     let mut looked_at = BTreeMap::new();
@@ -27,16 +30,16 @@ pub(crate) async fn run(watch: Watch) {
 async fn look(watch: &Watch, looked_at: &mut BTreeMap<ClusterId, Instant>) -> Result<(), StoreError> {
     let shared = watch.world.store.glance().await?.clusters_with_room(watch.world.host.id()).await?;
     looked_at.retain(|cluster, _| shared.contains(cluster));
-    for cluster in shared {
-        if looked_at.get(&cluster).is_some_and(|at| at.elapsed() < AGAIN) {
-            continue;
-        }
+    let due = shared.into_iter().filter(|cluster| looked_at.get(cluster).is_none_or(|at| at.elapsed() >= AGAIN));
+    let looks = futures::stream::iter(due.map(|cluster| async move {
         // An engine that does not answer is asked again the next time.
         if tokio::time::timeout(LIMIT, prepare(watch, &cluster)).await.is_err() {
             tracing::warn!(%cluster, seconds = LIMIT.as_secs(), "an engine made no database ready in time; databases are made when they are asked for");
         }
-        looked_at.insert(cluster, Instant::now());
-    }
+        cluster
+    }));
+    let seen = looks.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    looked_at.extend(seen.into_iter().map(|cluster| (cluster, Instant::now())));
     Ok(())
 }
 

@@ -31,7 +31,7 @@ pub fn run(rounds: usize, seconds: u64, program: &Path, under: &Path) -> Result<
     std::fs::create_dir_all(&scratch)?;
     let measured = measure(rounds, seconds, program, under, &scratch);
     drop(std::fs::remove_dir_all(&scratch));
-    let Measured { quiet, floor, once, beside, killed, alone, shared } = measured?;
+    let Measured { quiet, written, floor, once, beside, killed, alone, shared } = measured?;
 
     let processors = std::thread::available_parallelism()?.get() as f64;
     let heading =
@@ -46,6 +46,8 @@ pub fn run(rounds: usize, seconds: u64, program: &Path, under: &Path) -> Result<
     report.at_least("such queries that were killed, in each round", killed / rounds as f64, 1.0, "");
     report.row("99th percentile beside an engine by hand that eats a GiB without a pause", &format!("{:.2}", middle(&floor)));
     report.row("how much more, which no limit has to do with", &format!("{:.2}", middle_ratio(&floor, &quiet)));
+    report.row("99th percentile beside a loop that writes to a GiB of memory, without an engine", &format!("{:.2}", middle(&written)));
+    report.row("how much more, which no database has to do with", &format!("{:.2}", middle_ratio(&written, &quiet)));
     report.section("processors");
     report.at_most("used by one cluster that wants more than one vCPU", middle(&alone), 1.05, "");
     let fair = (processors / SHARING as f64).min(1.0);
@@ -56,6 +58,7 @@ pub fn run(rounds: usize, seconds: u64, program: &Path, under: &Path) -> Result<
     }
     report.keep("99th percentile by itself, ms", &quiet);
     report.keep("99th percentile beside an engine by hand, ms", &floor);
+    report.keep("99th percentile beside a loop that writes to memory, ms", &written);
     report.keep("99th percentile beside a query that eats memory, ms", &once);
     report.keep("99th percentile beside such queries without a pause, ms", &beside);
     report.keep("processors used by one cluster", &alone);
@@ -65,6 +68,7 @@ pub fn run(rounds: usize, seconds: u64, program: &Path, under: &Path) -> Result<
 /// What was seen, round by round.
 struct Measured {
     quiet: Vec<f64>,
+    written: Vec<f64>,
     floor: Vec<f64>,
     once: Vec<f64>,
     beside: Vec<f64>,
@@ -98,9 +102,11 @@ fn measure(rounds: usize, seconds: u64, program: &Path, under: &Path, scratch: &
     std::fs::create_dir_all(&logs)?;
     let p99 = || load::paced_p99(&target, PASSWORD, CLIENTS, RATE, seconds, &logs);
 
-    let (mut quiet, mut floor, mut once, mut beside, mut killed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut quiet, mut written, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut once, mut beside, mut killed) = (Vec::new(), Vec::new(), 0);
     for _ in 0..rounds {
         quiet.push(p99()?);
+        written.push(while_memory_is_written(p99)?);
         floor.push(while_it_eats(&hand, EAT_A_GIBIBYTE, usize::MAX, p99)?.0);
         let (seen, kills) = while_it_eats(eater, EAT, 1, p99)?;
         if kills != 1 {
@@ -120,7 +126,7 @@ fn measure(rounds: usize, seconds: u64, program: &Path, under: &Path, scratch: &
             all.push(used);
         }
     }
-    Ok(Measured { quiet, floor, once, beside, killed: killed as f64, alone, shared })
+    Ok(Measured { quiet, written, floor, once, beside, killed: killed as f64, alone, shared })
 }
 
 /// Measures while an engine is asked for much memory, so many times at most; how often it refused or was killed.
@@ -145,6 +151,26 @@ fn while_it_eats(eater: &Cluster, sql: &str, times: usize, measure: impl FnOnce(
         seen
     });
     Ok((seen?, kills.into_inner()))
+}
+
+/// Measures while one thread writes to the same GiB over and over: what the machine's memory alone does to a neighbour.
+fn while_memory_is_written(measure: impl FnOnce() -> Result<f64>) -> Result<f64> {
+    let mut memory = vec![1_u8; 1 << 30];
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for value in (0..=u8::MAX).cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                memory.fill(value);
+                std::hint::black_box(&mut memory);
+            }
+        });
+        let seen = measure();
+        stop.store(true, Ordering::Relaxed);
+        seen
+    })
 }
 
 fn query(cluster: &Cluster, sql: &str) -> Command {

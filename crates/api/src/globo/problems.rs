@@ -29,7 +29,7 @@ pub(crate) fn status(problem: &Problem) -> StatusCode {
         ProblemCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ProblemCode::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-        ProblemCode::NameTaken => StatusCode::BAD_REQUEST,
+        ProblemCode::NameTaken | ProblemCode::NameInQuarantine => StatusCode::BAD_REQUEST,
         ProblemCode::DatabaseInQuarantine | ProblemCode::DeletionProtected | ProblemCode::ClusterBusy => StatusCode::CONFLICT,
         _ => match problem.code.category() {
             Category::Invalid | Category::Conflict | Category::Exhausted | Category::NotSupported => StatusCode::BAD_REQUEST,

@@ -117,7 +117,7 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::EngineVersionUnknown | P::EngineVersionNotInstalled => (bad, "Dbaas.ValidationError.InvalidEngineVersion"),
         P::ServerTypeUnknown => (bad, "Dbaas.ValidationError.InvalidServerType"),
         P::SubnetUnknown => (bad, "Dbaas.ValidationError.InvalidSubnet"),
-        P::NameTaken => (bad, "Dbaas.ValidationError.DuplicatedClusterName"),
+        P::NameTaken | P::NameInQuarantine => (bad, "Dbaas.ValidationError.DuplicatedClusterName"),
         P::AddressTaken => (bad, "Dbaas.ValidationError.IpAddressNotAvailable"),
         P::AddressOutsideSubnet => (bad, "Dbaas.ValidationError.InvalidIpAddress"),
         P::NoFreeAddress => (bad, "Dbaas.ValidationError.NoAvailableIpAddress"),

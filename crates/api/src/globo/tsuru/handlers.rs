@@ -44,11 +44,6 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// As `app` says that a name is taken by what is in quarantine.
-fn is_in_quarantine(problem: &Problem) -> bool {
-    problem.message.ends_with("already exists, and is in quarantine.")
-}
-
 impl Asked {
     async fn all_environments(&self) -> Result<Vec<Environment>, Refusal> {
         Ok(self.kit.app.environments(&self.actor).await?.into_iter().map(|(_, known)| known).collect())
@@ -148,8 +143,7 @@ impl Asked {
             protected: true,
         };
         let begun = self.kit.app.allocate(&self.actor, wanted).await.map_err(|problem| match problem.code {
-            // In quarantine it is not there for those who could look it up.
-            ProblemCode::NameTaken if problem.field.as_deref() == Some("name") && !is_in_quarantine(&problem) => taken(),
+            ProblemCode::NameTaken if problem.field.as_deref() == Some("name") => taken(),
             _ => problem,
         })?;
         // What takes longer goes on by itself; tsuru asks for its status.
