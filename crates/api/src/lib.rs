@@ -64,6 +64,7 @@ pub fn router(app: App, options: ApiOptions) -> Router {
         .route("/openapi.json", get(native::openapi::serve))
         .route("/docs", get(native::docs::serve))
         .route("/docs/problems/{code}", get(native::docs::problem))
+        .route("/docs/operations/{kind}", get(native::docs::operation))
         .merge(native::routes::router(&kit))
         .merge(globo::routes::router(&kit))
         .merge(globo::tsuru::routes::router(&kit))

@@ -58,21 +58,38 @@ async fn reaches(plane: &ControlPlane, path: &str, state: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_lives_through_the_providers_whole_sequence_of_calls() {
+    lives_through_it("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_base_of_one_engine_serves_what_the_provider_asks_of_all_services() {
+    lives_through_it("/mariadb").await;
+}
+
+/// With one base for all services (`endpoint_override`), as the provider's documents offer it with or without a path.
+async fn lives_through_it(base: &str) {
+    let at = |path: &str| format!("{base}{path}");
     let mut plane = ControlPlane::start().await;
     plane.let_operations_run().await;
 
     // Configuring the provider: versions per service, the catalogue, whose key it is.
-    for (base, needed) in [("/", "v1.1"), ("/mariadb", "v1.1"), ("/iam", "v1.4"), ("/resourcemanager", "v1.0")] {
+    for (base, needed) in [
+        (&*at(if base.is_empty() { "/" } else { "" }), "v1.1"),
+        (&*at("/"), "v1.4"),
+        ("/mariadb", "v1.1"),
+        ("/iam", "v1.4"),
+        ("/resourcemanager", "v1.0"),
+    ] {
         assert!(document(&plane, base).await.iter().any(|id| id == needed), "{base} lists {needed}");
     }
-    let (status, catalogue) = call(&plane, "iam 1.4", "GET", "/v1/endpoints", None).await;
+    let (status, catalogue) = call(&plane, "iam 1.4", "GET", &at("/v1/endpoints"), None).await;
     assert_eq!(status, 200, "{catalogue}");
     let url = |service: &str| {
         let found = catalogue["endpoints"].as_array().expect("endpoints").iter().find(|e| e["service_type"] == service).cloned();
         found.expect(service)["url"].clone()
     };
     assert_eq!((url("scp-mariadb"), url("scp-iam")), (json!(format!("http://{HOST}/mariadb")), json!(format!("http://{HOST}/iam"))));
-    let (status, keys) = call(&plane, "iam 1.4", "GET", "/v1/access-keys", None).await;
+    let (status, keys) = call(&plane, "iam 1.4", "GET", &at("/v1/access-keys"), None).await;
     assert_eq!(status, 200, "{keys}");
     let key = &keys["access_keys"][0];
     assert_eq!((&key["access_key"], &key["access_key_type"]), (&json!(ACCESS_KEY), &json!("PERMANENT")));
@@ -80,7 +97,7 @@ async fn a_cluster_lives_through_the_providers_whole_sequence_of_calls() {
     let account = key["account_id"].as_str().expect("an account").to_owned();
 
     // Create, with tags.
-    let (_, versions) = call(&plane, "mariadb 1.1", "GET", "/v1/engine-versions", None).await;
+    let (_, versions) = call(&plane, "mariadb 1.1", "GET", &at("/v1/engine-versions"), None).await;
     let body = json!({
         "allowable_ip_addresses": ["192.0.2.1"], "dbaas_engine_version_id": versions["contents"][0]["id"], "ha_enabled": false,
         "init_config_option": {
@@ -96,15 +113,15 @@ async fn a_cluster_lives_through_the_providers_whole_sequence_of_calls() {
         "service_watch_log_collection": null, "subnet_id": "default", "tags": [{"key": "team", "value": "blue"}], "timezone": "Asia/Seoul",
         "vip_public_ip_id": null, "virtual_ip_address": null,
     });
-    let (status, accepted) = call(&plane, "mariadb 1.1", "POST", "/v1/clusters", Some(body)).await;
+    let (status, accepted) = call(&plane, "mariadb 1.1", "POST", &at("/v1/clusters"), Some(body)).await;
     assert_eq!(status, 202, "{accepted}");
     let id = accepted["resource"]["id"].as_str().expect("an id").to_owned();
-    let path = format!("/v1/clusters/{id}");
+    let path = at(&format!("/v1/clusters/{id}"));
     let shown = reaches(&plane, &path, "RUNNING").await;
     assert_eq!(shown["maintenance_option"]["use_maintenance_option"], false, "always an object");
 
     // Read: the cluster and its tags.
-    let tags = tags_path(&account, &id);
+    let tags = at(&tags_path(&account, &id));
     let read = format!("{tags}?size=2147483647");
     let (status, seen) = call(&plane, "resourcemanager 1.0", "GET", &read, None).await;
     assert_eq!((status, &seen["content"]["tags"]), (200, &json!([{"key": "team", "value": "blue"}])));
@@ -135,7 +152,8 @@ async fn a_cluster_lives_through_the_providers_whole_sequence_of_calls() {
         let response = plane.send(request.body(Body::from(json!({"tags": []}).to_string())).expect("a request")).await;
         assert!([403, 404].contains(&response.status().as_u16()), "{}", response.status());
     }
-    for (method, target) in [("GET", "/v1/endpoints"), ("GET", "/iam/v1/access-keys"), ("GET", tags.as_str()), ("PUT", bulk.as_str())] {
+    for (method, target) in [("GET", &*at("/v1/endpoints")), ("GET", "/iam/v1/access-keys"), ("GET", tags.as_str()), ("PUT", bulk.as_str())]
+    {
         assert_eq!(plane.ask(method, target, None).await.status(), 401, "{method} {target}");
     }
 

@@ -5,8 +5,11 @@ mod support;
 
 use axum::body::Body;
 use http::{Request, Response};
+use moorage_domain::{Timestamp, UserId};
+use moorage_store::IdempotencyKeys;
 use serde_json::{Value, json};
-use support::{ControlPlane, FOREIGN_TOKEN, HOST, OPERATORS_TOKEN, TOKEN};
+use std::time::Duration;
+use support::{ControlPlane, FOREIGN_TOKEN, HOST, OPERATORS_TOKEN, TOKEN, now};
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
@@ -41,7 +44,7 @@ async fn running(plane: &mut ControlPlane, name: &str) {
         if json_of(&ask(plane, TOKEN, "GET", &format!("/clusters/{name}"), &[], None).await)["state"] == "RUNNING" {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{name} does not run");
 }
@@ -94,6 +97,49 @@ async fn a_request_that_was_refused_may_be_made_again_with_its_key() {
     running(&mut plane, "shop").await;
     assert_eq!(ask(&plane, TOKEN, "POST", "/clusters/shop/stop", key, None).await.status(), 202);
     assert_eq!(ask(&plane, TOKEN, "POST", "/clusters/shop/stop", key, None).await.status(), 202, "the same answer, not a second stop");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_sender_goes_away_is_brought_to_its_end() {
+    let plane = ControlPlane::start().await;
+    for (number, patience) in (0..12_u64).map(|number| (number, Duration::from_millis(number * number))) {
+        let (name, key) = (format!("user-{number}"), format!("key-{number}"));
+        let headers: Headers<'_> = &[("idempotency-key", &key)];
+        let make =
+            || ask(&plane, TOKEN, "POST", "/users", headers, Some(json!({"name": name, "role": "viewer", "password": "correct horse"})));
+        let _gone = tokio::time::timeout(patience, make()).await;
+        let mut again = make().await;
+        while json_of(&again)["code"] == "idempotency-key-in-use" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            again = make().await;
+        }
+        assert_eq!((again.status().as_u16(), &json_of(&again)["name"]), (201, &json!(name)), "gone after {patience:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_broke_off_is_not_carried_out_a_second_time() {
+    let plane = ControlPlane::start().await;
+    let key: Headers<'_> = &[("idempotency-key", "token-2")];
+    let ask_for = || ask(&plane, TOKEN, "POST", "/tokens", key, Some(json!({"name": "laptop"})));
+    assert_eq!(ask_for().await.status(), 201);
+    let me = UserId::parse(&format!("{:032x}", 1)).expect("an identifier");
+    // As a server leaves it that ends before it has kept the answer.
+    let broke_off = async |ago: i64| {
+        let mut uow = plane.store().begin().await.expect("a transaction");
+        let known = uow.keyed_request(&me, "token-2").await.expect("read").expect("known");
+        uow.forget_keyed(&me, "token-2").await.expect("forgotten");
+        let at = Timestamp(now().0 - ago * 1_000_000);
+        assert!(uow.begin_keyed(&me, "token-2", &known.request, Timestamp(0), at).await.expect("begun"));
+        uow.commit().await.expect("kept");
+    };
+    for (ago, code) in [(10, "idempotency-key-in-use"), (600, "outcome-unknown"), (23 * 3600, "outcome-unknown")] {
+        broke_off(ago).await;
+        let told = ask_for().await;
+        assert_eq!((told.status().as_u16(), json_of(&told)["code"].as_str()), (409, Some(code)), "{ago} s ago");
+    }
+    let tokens = json_of(&ask(&plane, TOKEN, "GET", "/users/me/tokens", &[], None).await);
+    assert_eq!(tokens["items"].as_array().map(|list| list.iter().filter(|token| token["name"] == "laptop").count()), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

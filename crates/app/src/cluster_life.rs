@@ -186,8 +186,14 @@ pub(crate) fn busy(holder: &Holder) -> Problem {
 }
 
 pub(crate) fn wrong_state(cluster: &Cluster, allowed: &[ServiceState]) -> Problem {
+    let hint = match cluster.state {
+        ServiceState::Stopped => "It is stopped: `moorage cluster start NAME` starts it.",
+        ServiceState::Running if allowed.contains(&ServiceState::Stopped) => "It runs: `moorage cluster stop NAME` stops it.",
+        _ if cluster.operation.is_some() => "Wait until the operation that holds it has ended: `moorage operation list` shows it.",
+        _ => "`moorage cluster show NAME` says why it is in that state, and `moorage operation list` what led there.",
+    };
     let allowed = allowed.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", ");
     Problem::new(ProblemCode::WrongState, format!("The cluster is {}.", cluster.state.as_str()))
         .detail(format!("This can be done to a cluster that is {allowed}."))
-        .hint("Wait until the operation that holds it has ended, or look at it with `moorage cluster show`.")
+        .hint(hint)
 }

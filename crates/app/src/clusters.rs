@@ -20,7 +20,9 @@ impl App {
         let endpoint = look.endpoint_of(&cluster.id).await.map_err(problem::store)?;
         let instances =
             instances.into_iter().map(|instance| (instance_state(&cluster, &instance), instance)).map(|(s, i)| (i, s)).collect();
-        Ok(ClusterView { cluster, instances, endpoint })
+        drop(look);
+        let enforcement = self.enforcement_on(&cluster.host).await?;
+        Ok(ClusterView { cluster, instances, endpoint, enforcement })
     }
 
     /// A page of the caller's clusters.

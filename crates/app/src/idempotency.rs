@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// A request that was begun so long ago and has no answer has nobody at it any more: its server ended in the middle.
+/// A request that was begun so long ago and has no answer has nobody at it any more: its server or its store ended in the middle.
 const ABANDONED: Duration = Duration::from_secs(120);
 /// Requests that a client signs in one millisecond arrive within this time.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -81,11 +81,9 @@ impl App {
                 Err(Problem::new(ProblemCode::IdempotencyKeyInUse, "The request with this idempotency key is still being answered.")
                     .hint("Repeat the request in a few seconds to get its answer."))
             }
-            None => {
-                uow.begin_keyed_anew(&actor.user, key, now).await.map_err(problem::store)?;
-                uow.commit().await.map_err(problem::store)?;
-                Ok(Keyed::First)
-            }
+            // Carrying it out again might be the second time.
+            None => Err(Problem::new(ProblemCode::OutcomeUnknown, "The request with this idempotency key broke off; whether it was carried out is not known.")
+                .hint("Look at what it was to change and at the operations (`moorage operation list`). If it was not carried out, make it again with another key.")),
         }
     }
 

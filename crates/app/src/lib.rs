@@ -14,6 +14,7 @@ pub mod command;
 mod credentials;
 mod database_credentials;
 mod databases;
+mod enforcement;
 mod engine_versions;
 mod idempotency;
 mod logins;
@@ -36,6 +37,7 @@ pub use catalogue::Numbered;
 pub use command::*;
 pub use credentials::CreateCredential;
 pub use database_credentials::CredentialRef;
+pub use enforcement::Enforcement;
 pub use engine_versions::engine_version_id;
 pub use idempotency::Keyed;
 pub use metrics::{ClusterFigures, Metrics, PairFigures};
@@ -69,6 +71,7 @@ pub struct App {
     pub(crate) catalogues: Arc<parameters::Catalogues>,
     /// Held by who chooses a shared cluster for a database.
     pub(crate) sharing: Arc<allocations::Turns>,
+    pub(crate) noted: Arc<enforcement::Noted>,
 }
 
 /// The app's parts.
@@ -87,6 +90,8 @@ pub struct Parts {
     pub wake: Arc<dyn Fn() + Send + Sync>,
     /// How much more than it has the host may promise.
     pub overcommit: Overcommit,
+    /// Client connections at most per cluster.
+    pub most_connections: u32,
     /// PEM of the certificate authority.
     pub authority: String,
     /// What watchers last did.
@@ -100,7 +105,13 @@ pub struct Parts {
 impl App {
     /// The app over its parts.
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), logins: Arc::new(Logins::new()), catalogues: Arc::default(), sharing: Arc::default() }
+        Self {
+            parts: Arc::new(parts),
+            logins: Arc::new(Logins::new()),
+            catalogues: Arc::default(),
+            sharing: Arc::default(),
+            noted: Arc::default(),
+        }
     }
     /// What this host can enforce.
     pub fn abilities(&self) -> Abilities {

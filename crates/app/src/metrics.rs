@@ -58,6 +58,8 @@ pub struct Metrics {
     pub clusters: Vec<ClusterFigures>,
     /// How many operations stand where, of those that have not ended.
     pub operations: Vec<(String, u64)>,
+    /// How many have ended, by kind and how.
+    pub ended: Vec<(String, String, u64)>,
     /// Whether the gateway answers.
     pub gateway_up: bool,
 }
@@ -76,6 +78,7 @@ impl App {
         let instances = look.instances_of_host(self.parts.host.id()).await.map_err(problem::store)?;
         let clusters = look.clusters_of_host(self.parts.host.id()).await.map_err(problem::store)?;
         let operations = look.unfinished_operations().await.map_err(problem::store)?;
+        let ended = look.ended_operations().await.map_err(problem::store)?;
         let takeovers =
             look.operations_succeeded(&[Failover::KIND, Switchover::KIND, RollingRestart::KIND]).await.map_err(problem::store)?;
         let replications = look.replications().await.map_err(problem::store)?;
@@ -110,6 +113,6 @@ impl App {
                 cluster,
             }
         };
-        Ok(Metrics { clusters: clusters.into_iter().map(figures).collect(), operations, gateway_up: traffic.is_ok() })
+        Ok(Metrics { clusters: clusters.into_iter().map(figures).collect(), operations, ended, gateway_up: traffic.is_ok() })
     }
 }

@@ -1,5 +1,6 @@
 //! What adapters are given to show: snapshots of the domain.
 
+use crate::enforcement::Enforcement;
 use moorage_domain::allocation::Allocated;
 use moorage_domain::cluster::Cluster;
 use moorage_domain::database::{Credential, Database};
@@ -9,6 +10,7 @@ use moorage_domain::operation::OperationView;
 use moorage_domain::service_state::ServiceState;
 use moorage_domain::{ClusterId, CredentialId, DatabaseId, OperationId};
 use moorage_engine::Fact;
+use std::sync::Arc;
 
 /// A cluster with everything that belongs to it.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct ClusterView {
     pub instances: Vec<(Instance, ServiceState)>,
     /// Its endpoint, once it has one.
     pub endpoint: Option<Endpoint>,
+    /// What binds on its machine.
+    pub enforcement: Arc<Enforcement>,
 }
 
 impl ClusterView {

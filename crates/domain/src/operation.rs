@@ -51,6 +51,9 @@ impl OperationStatus {
     }
 }
 
+/// Who asked for what was begun without anybody's asking. No user has a name with a space.
+pub const ITSELF: &str = "moorage itself";
+
 /// An operation and its timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationView {

@@ -84,6 +84,7 @@ codes! {
     PreconditionFailed "precondition-failed" Conflict,
     IdempotencyKeyReused "idempotency-key-reused" Invalid,
     IdempotencyKeyInUse "idempotency-key-in-use" Conflict,
+    OutcomeUnknown "outcome-unknown" Conflict,
     WrongState "wrong-state" Conflict,
     DatabaseInQuarantine "database-in-quarantine" Conflict,
     ClusterBusy "cluster-busy" Conflict,

@@ -95,6 +95,9 @@ impl Pools {
         // SQLite gives its log and shared memory the permissions of the file: nobody else on the machine reads any of them.
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         made.map_err(sqlx::Error::Io).map_err(failed("making the store's file"))?;
+        // A pool tries again until its time is over, whatever is wrong with the file.
+        let once = AnyConnection::connect_with(&file_options(path, "rwc")?).await.map_err(failed("opening the store"))?;
+        looked_at(once).await.map_err(failed("opening the store"))?;
         let opened = failed("opening the store");
         // After a commit that failed on a full disk SQLite has rolled back by itself and the connection takes that for a
         // transaction that never ends: it would refuse every other one.
@@ -125,6 +128,11 @@ impl Pools {
         let readers = readers.map_err(failed("connecting to the store"))?;
         Ok(Self { address: StoreAddress::PostgreSql(url.to_owned()), writer, readers, dialect: &POSTGRESQL })
     }
+}
+
+async fn looked_at(mut connection: AnyConnection) -> Result<(), sqlx::Error> {
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("{SQLITE_READER_SETTINGS}; SELECT count(*) FROM sqlite_schema")))).await?;
+    connection.close().await
 }
 
 const IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');

@@ -9,6 +9,9 @@ use moorage_domain::{Timestamp, TokenId, UserId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+/// In microseconds, as time stamps are.
+const A_DAY: i64 = 24 * 3600 * 1_000_000;
+
 statements! {
     INSERT_ACCESS_KEY = "INSERT INTO access_key (access_key, account_id, sealed_secret, enabled, created_at, expires_at, name)
         VALUES ($1, $2, $3, 1, $4, $5, $6)";
@@ -113,9 +116,9 @@ impl UnitOfWork {
             .map_err(failed("keeping an access key"))?;
         Ok(())
     }
-    /// Keeps the digest of a token, and forgets those that have expired.
+    /// Keeps the digest of a token, and forgets those that expired a day ago: a clock that is wrong by hours ends none for good.
     pub async fn insert_token(&mut self, new: &NewCredential<'_>, id: &TokenId, digest: &str, now: Timestamp) -> StoreResult<()> {
-        let query = sqlx::query(REMOVE_EXPIRED).bind(now.0);
+        let query = sqlx::query(REMOVE_EXPIRED).bind(now.0.saturating_sub(A_DAY));
         query.execute(self.connection()).await.map_err(failed("forgetting expired tokens"))?;
         sqlx::query(INSERT_TOKEN)
             .bind(digest)

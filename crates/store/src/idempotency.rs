@@ -9,7 +9,6 @@ statements! {
     INSERT = "INSERT INTO idempotency_key (account_id, idempotency_key, request, started_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (account_id, idempotency_key) DO NOTHING";
     GET = "SELECT request, started_at, status, answer FROM idempotency_key WHERE account_id = $1 AND idempotency_key = $2";
-    START_ANEW = "UPDATE idempotency_key SET started_at = $3 WHERE account_id = $1 AND idempotency_key = $2 AND status IS NULL";
     ANSWER = "UPDATE idempotency_key SET status = $3, answer = $4 WHERE account_id = $1 AND idempotency_key = $2";
     FORGET = "DELETE FROM idempotency_key WHERE account_id = $1 AND idempotency_key = $2";
     FORGET_OLD = "DELETE FROM idempotency_key WHERE started_at < $1";
@@ -61,12 +60,6 @@ impl UnitOfWork {
         let query = sqlx::query(INSERT).bind(account.as_str()).bind(key).bind(request).bind(now.0);
         let done = query.execute(self.connection()).await.map_err(failed("noting an idempotency key"))?;
         Ok(done.rows_affected() > 0)
-    }
-    /// Notes that a request that was begun and never answered is begun anew.
-    pub async fn begin_keyed_anew(&mut self, account: &UserId, key: &str, now: Timestamp) -> StoreResult<()> {
-        let query = sqlx::query(START_ANEW).bind(account.as_str()).bind(key).bind(now.0);
-        query.execute(self.connection()).await.map_err(failed("noting an idempotency key"))?;
-        Ok(())
     }
     /// Keeps the answer of a request, sealed.
     pub async fn answer_keyed(&mut self, account: &UserId, key: &str, status: u16, sealed: &str) -> StoreResult<()> {

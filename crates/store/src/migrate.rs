@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0009_service_addresses.sql"),
     include_str!("../migrations/0010_databases.sql"),
     include_str!("../migrations/0011_plans.sql"),
+    include_str!("../migrations/0012_enforcement.sql"),
 ];
 
 /// The version since which databases are rows of their own.

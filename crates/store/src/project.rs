@@ -16,6 +16,8 @@ statements! {
     LIVE_CLUSTERS = "SELECT count(*) AS count FROM cluster WHERE project_id = $1 AND gone_at IS NULL";
     END = "UPDATE project SET gone_at = $2, name = name || ' ' || id WHERE id = $1 AND gone_at IS NULL";
     INSERT_HOST = "INSERT INTO host (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
+    SET_ENFORCEMENT = "UPDATE host SET enforcement = $2 WHERE id = $1";
+    ENFORCEMENT = "SELECT enforcement FROM host WHERE id = $1";
 }
 
 fn read(row: &AnyRow) -> StoreResult<Project> {
@@ -51,6 +53,12 @@ pub trait Projects: Rows {
         let row = query.fetch_one(self.connection()).await.map_err(failed("counting clusters"))?;
         Ok(u64::try_from(row.get::<i64, _>("count")).unwrap_or(0))
     }
+    /// What binds on a host, as its server has noted it; none before its server has.
+    async fn enforcement_on(&mut self, host: &HostId) -> StoreResult<Option<String>> {
+        let query = sqlx::query(ENFORCEMENT).bind(host.as_str());
+        let row = query.fetch_optional(self.connection()).await.map_err(failed("reading what binds on a host"))?;
+        Ok(row.and_then(|row| row.get("enforcement")))
+    }
 }
 impl<R: Rows> Projects for R {}
 
@@ -71,6 +79,12 @@ impl UnitOfWork {
     pub async fn insert_host(&mut self, id: &HostId, name: &str, now: Timestamp) -> StoreResult<()> {
         let query = sqlx::query(INSERT_HOST).bind(id.as_str()).bind(name).bind(now.0);
         query.execute(self.connection()).await.map_err(failed("noting a host"))?;
+        Ok(())
+    }
+    /// Notes what binds on a host.
+    pub async fn set_enforcement(&mut self, host: &HostId, enforcement: &str) -> StoreResult<()> {
+        let query = sqlx::query(SET_ENFORCEMENT).bind(host.as_str()).bind(enforcement);
+        query.execute(self.connection()).await.map_err(failed("noting what binds on a host"))?;
         Ok(())
     }
 }

@@ -42,6 +42,12 @@ struct WithStatus {
     status: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    kind: String,
+    status: String,
+}
+
 /// Open to this machine where only this machine can ask; else for users of the installation's own project.
 pub(crate) async fn figures(State(kit): State<Kit>, headers: HeaderMap) -> Answer {
     let anonymous = !headers.contains_key(header::AUTHORIZATION);
@@ -153,6 +159,11 @@ fn render(metrics: &Metrics, process: Option<(i64, f64)>) -> String {
         operations.get_or_create(&WithStatus { status: status.to_owned() }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry.register("operations_unfinished", "Operations that have not ended", operations);
+    let ended = Family::<Ended, Counter>::default();
+    for (kind, status, count) in &metrics.ended {
+        ended.get_or_create(&Ended { kind: kind.clone(), status: status.clone() }).inc_by(*count);
+    }
+    registry.register("operations_ended", "Operations that have ended, by kind and how", ended);
     let gateway = Gauge::<i64>::default();
     gateway.set(metrics.gateway_up.into());
     registry.register("gateway_up", "Whether the gateway answers", gateway);
@@ -176,9 +187,15 @@ mod tests {
 
     #[test]
     fn nothing_there_is_said_in_figures_too() {
-        let metrics = Metrics { clusters: Vec::new(), operations: vec![("running".into(), 2)], gateway_up: false };
+        let metrics = Metrics {
+            clusters: Vec::new(),
+            operations: vec![("running".into(), 2)],
+            ended: vec![("cluster.stop".into(), "failed".into(), 3)],
+            gateway_up: false,
+        };
         let body = render(&metrics, Some((4096, 1.5)));
         for line in [
+            "moorage_operations_ended_total{kind=\"cluster.stop\",status=\"failed\"} 3",
             "moorage_operations_unfinished{status=\"running\"} 2",
             "moorage_operations_unfinished{status=\"needs-operator\"} 0",
             "moorage_gateway_up 0",

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-include!(concat!(env!("OUT_DIR"), "/problem_pages.rs"));
+include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2733;background:#fff}\
 h1{margin-bottom:.2rem}h2{margin-top:2.5rem;border-bottom:1px solid #cbd5e1}article{margin:1.2rem 0;padding:.6rem 1rem;border:1px solid #dbe2ea;border-radius:.4rem}\
@@ -26,9 +26,18 @@ pub(crate) async fn serve() -> Response {
 
 /// Serves the page about a problem, as text.
 pub(crate) async fn problem(Path(code): Path<String>) -> Response {
-    match PROBLEM_PAGES.iter().find(|(name, _)| *name == code) {
+    text_of(PROBLEM_PAGES, &code)
+}
+
+/// Serves the page about an operation, as text.
+pub(crate) async fn operation(Path(kind): Path<String>) -> Response {
+    text_of(OPERATION_PAGES, &kind)
+}
+
+fn text_of(pages: &[(&str, &'static str)], name: &str) -> Response {
+    match pages.iter().find(|(known, _)| *known == name) {
         Some((_, text)) => ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], *text).into_response(),
-        None => (StatusCode::NOT_FOUND, "There is no such problem.\n").into_response(),
+        None => (StatusCode::NOT_FOUND, "There is no such page. /docs lists those there are.\n").into_response(),
     }
 }
 
@@ -66,13 +75,21 @@ fn page() -> String {
             article(&mut page, path, method, operation);
         }
     }
-    page.push_str("<h2>Problems</h2><p>Errors carry a stable <code>code</code>; each has a page:</p><ul>");
-    for (code, text) in PROBLEM_PAGES {
-        let about = text.lines().nth(2).unwrap_or_default();
-        let _ = write!(page, "<li><a href=\"docs/problems/{0}\">{0}</a>: {1}</li>", escaped(code), escaped(about));
-    }
-    page.push_str("</ul></html>");
+    page.push_str("<h2 id=\"problem-pages\">Problems</h2><p>Errors carry a stable <code>code</code>; each has a page:</p>");
+    list(&mut page, "problems", PROBLEM_PAGES);
+    page.push_str("<h2 id=\"operation-pages\">Kinds of operations</h2><p>What each does, step by step:</p>");
+    list(&mut page, "operations", OPERATION_PAGES);
+    page.push_str("</html>");
     page
+}
+
+fn list(page: &mut String, of: &str, pages: &[(&str, &str)]) {
+    page.push_str("<ul>");
+    for (name, text) in pages {
+        let about = text.lines().nth(2).unwrap_or_default();
+        let _ = write!(page, "<li><a href=\"docs/{of}/{0}\">{0}</a>: {1}</li>", escaped(name), prose(about));
+    }
+    page.push_str("</ul>");
 }
 
 fn article(page: &mut String, path: &str, method: &str, operation: &Value) {

@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header as names};
 use http_body_util::BodyExt;
 use moorage_app::Keyed;
-use moorage_domain::Problem;
 use moorage_domain::tenant::Actor;
+use moorage_domain::{Problem, ProblemCode};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 /// Says of an answer that it is an earlier one.
 const REPEATED: &str = "idempotent-replayed";
@@ -41,9 +42,17 @@ async fn keyed(kit: &Kit, request: Request, next: Next) -> Result<Response, Prob
     if let Keyed::Answered { status, body } = kit.app.begin_keyed(&actor, &key, &said).await? {
         return again(status, &body);
     }
+    // Who asked may go away, and will ask again: what was begun is brought to its end and its answer kept.
+    let carried_out = tokio::spawn(answered(kit.clone(), actor, key, request, next).in_current_span());
+    carried_out.await.map_err(|_| Problem::internal())?
+}
+
+async fn answered(kit: Kit, actor: Actor, key: String, request: Request, next: Next) -> Result<Response, Problem> {
     let response = next.run(request).await;
-    if response.extensions().get::<Refusal>().is_some() {
-        kit.app.forget_keyed(&actor, &key).await?;
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        if nothing_was_done(&refusal.first) {
+            kit.app.forget_keyed(&actor, &key).await?;
+        }
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
@@ -52,6 +61,11 @@ async fn keyed(kit: &Kit, request: Request, next: Next) -> Result<Response, Prob
     let kept = serde_json::to_string(&kept).map_err(|_| Problem::internal())?;
     kit.app.answer_keyed(&actor, &key, parts.status.as_u16(), &kept).await?;
     Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+/// Whether a refusal came before anything was done. Where the store went away, its last word may have been lost on the way.
+fn nothing_was_done(problem: &Problem) -> bool {
+    !matches!(problem.code, ProblemCode::StoreUnavailable | ProblemCode::Internal)
 }
 
 /// An answer as it is kept.

@@ -211,7 +211,7 @@ async fn change_cluster(
     let change = write::change_cluster(content.json(&headers)?)?;
     kit.app.change_cluster(&actor, &cluster, change).await?;
     let now = ClusterRef { unchanged_since: None, ..cluster };
-    shown(&kit, &HeaderMap::new(), &kit.app.cluster(&actor, &now).await?)
+    shown(&HeaderMap::new(), &kit.app.cluster(&actor, &now).await?)
 }
 
 async fn set_owner_password(
@@ -229,35 +229,35 @@ async fn set_owner_password(
 async fn create_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, headers: HeaderMap, content: Content) -> Answer {
     let done = kit.app.create_cluster(&actor, write::create_cluster(content.json(&headers)?)?).await?;
     let view = kit.app.cluster(&actor, &ClusterRef::any(done.cluster.as_str())).await?;
-    Ok(accepted(&kit, &done, &view))
+    Ok(accepted(&done, &view))
 }
 
 async fn list_clusters(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
     let list = write::list_clusters(&query)?;
     let found = kit.app.clusters(&actor, &list).await?;
     let mut items = Vec::with_capacity(found.rows.len());
-    let abilities = kit.app.abilities();
     for row in &found.rows {
         // One that was removed since the page was read keeps its row, without what belonged to it.
         let view = match kit.app.cluster(&actor, &ClusterRef::any(row.id.as_str())).await {
             Ok(view) => view,
             Err(problem) if problem.code == ProblemCode::ClusterNotFound => {
-                ClusterView { cluster: row.clone(), instances: Vec::new(), endpoint: None }
+                let enforcement = kit.app.enforcement_on(&row.host).await?;
+                ClusterView { cluster: row.clone(), instances: Vec::new(), endpoint: None, enforcement }
             }
             Err(problem) => return Err(problem.into()),
         };
-        items.push(read::cluster(&view, &abilities));
+        items.push(read::cluster(&view));
     }
     let more = list.offset.saturating_add(items.len() as u64) < found.total && !items.is_empty();
     Ok(Json(read::Page::after(list.offset, items, more)).into_response())
 }
 
 async fn show_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted, headers: HeaderMap) -> Answer {
-    shown(&kit, &headers, &kit.app.cluster(&actor, &cluster).await?)
+    shown(&headers, &kit.app.cluster(&actor, &cluster).await?)
 }
 
-fn shown(kit: &Kit, headers: &HeaderMap, view: &ClusterView) -> Answer {
-    Ok(tagged(headers, &etag::of_cluster(view.cluster.modified_at), &read::cluster(view, &kit.app.abilities())))
+fn shown(headers: &HeaderMap, view: &ClusterView) -> Answer {
+    Ok(tagged(headers, &etag::of_cluster(view.cluster.modified_at), &read::cluster(view)))
 }
 
 async fn start_cluster(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted) -> Answer {
@@ -297,13 +297,13 @@ async fn terminate_cluster(State(kit): State<Kit>, Extension(actor): Extension<A
     let by_id = ClusterRef { id_or_name: before.cluster.id.to_string(), ..cluster };
     let done = kit.app.terminate_cluster(&actor, &by_id).await?;
     match kit.app.cluster(&actor, &ClusterRef::any(done.cluster.as_str())).await {
-        Ok(view) => Ok(accepted(&kit, &done, &view)),
+        Ok(view) => Ok(accepted(&done, &view)),
         // Gone already.
         Err(problem) if problem.code == ProblemCode::ClusterNotFound => {
             let mut view = before;
             view.cluster.state = ServiceState::Terminating;
             view.cluster.operation = Some(done.operation.clone());
-            Ok(accepted(&kit, &done, &view))
+            Ok(accepted(&done, &view))
         }
         Err(problem) => Err(problem.into()),
     }
@@ -323,12 +323,11 @@ async fn change_allow_list(
 
 async fn follow_up(kit: &Kit, actor: &Actor, done: &Accepted) -> Answer {
     let view = kit.app.cluster(actor, &ClusterRef::any(done.cluster.as_str())).await?;
-    Ok(accepted(kit, done, &view))
+    Ok(accepted(done, &view))
 }
 
-fn accepted(kit: &Kit, done: &Accepted, view: &ClusterView) -> Response {
-    let cluster = read::cluster(view, &kit.app.abilities());
-    (StatusCode::ACCEPTED, Json(read::accepted(done, cluster))).into_response()
+fn accepted(done: &Accepted, view: &ClusterView) -> Response {
+    (StatusCode::ACCEPTED, Json(read::accepted(done, read::cluster(view)))).into_response()
 }
 
 async fn cluster_log(State(kit): State<Kit>, Extension(actor): Extension<Actor>, Wanted(cluster): Wanted, query: Query) -> Answer {
@@ -380,8 +379,7 @@ async fn show_instance(State(kit): State<Kit>, Extension(actor): Extension<Actor
 
 async fn list_volumes(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {
     let (clusters, offset, more) = parts(&kit, &actor, &query).await?;
-    let abilities = kit.app.abilities();
-    Ok(page_of_parts(&clusters, offset, more, |view| read::volumes(view, &abilities)))
+    Ok(page_of_parts(&clusters, offset, more, read::volumes))
 }
 
 async fn list_endpoints(State(kit): State<Kit>, Extension(actor): Extension<Actor>, query: Query) -> Answer {

@@ -10,7 +10,7 @@ use crate::kit::refusal::Answer;
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Extension, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,14 +23,14 @@ use moorage_domain::{Problem, ProblemCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The bases these are served at; a client that names one base for all services uses the first.
-const BASES: [&str; 3] = ["", "/iam", "/resourcemanager"];
+/// The bases these are served at: a client that is told of one base asks for everything there, whichever it is.
+const BASES: [&str; 5] = ["", "/iam", "/resourcemanager", "/mariadb", "/postgresql"];
 /// Shown in place of a secret key, which is shown once, when it is made (decisions 3).
 const MASKED: &str = "********";
 /// An access key that does not end has to say when it does.
 const NEVER: &str = "2999-12-31T23:59:59Z";
 
-/// The routes, with the version documents of the bases of their own.
+/// The routes, with the version document of every base.
 pub(crate) fn router(kit: &Kit) -> Router<Kit> {
     let mut router = Router::new();
     for base in BASES {
@@ -38,13 +38,14 @@ pub(crate) fn router(kit: &Kit) -> Router<Kit> {
             .route(&format!("{base}/v1/endpoints"), get(list_endpoints))
             .route(&format!("{base}/v1/access-keys"), get(list_access_keys))
             .route(&format!("{base}/v1/tags/{{srn}}"), get(list_tags))
-            .route(&format!("{base}/v1/tags/{{srn}}/bulk"), axum::routing::put(set_tags));
+            .route(&format!("{base}/v1/tags/{{srn}}/bulk"), put(set_tags));
     }
     let router = router.route_layer(from_fn_with_state(kit.clone(), identified));
-    BASES.iter().filter(|base| !base.is_empty()).fold(router, |router, base| {
+    BASES.iter().fold(router, |router, base| {
         let document =
-            move |State(kit): State<Kit>, headers: HeaderMap| async move { super::routes::version_document(&kit, &headers, base, None) };
-        router.route(base, get(document)).route(&format!("{base}/"), get(document))
+            move |State(kit): State<Kit>, headers: HeaderMap| async move { super::routes::version_document(&kit, &headers, base) };
+        let router = router.route(&format!("{base}/"), get(document));
+        if base.is_empty() { router } else { router.route(base, get(document)) }
     })
 }
 

@@ -134,7 +134,7 @@ fn classify(problem: &Problem) -> (StatusCode, &'static str) {
         P::NoCapacity => (bad, "Dbaas.ValidationError.NotEnoughSpace"),
         P::NotEnoughMemory => (bad, "Dbaas.ValidationError.NotEnoughMemory"),
         P::EngineRefused => (bad, "Dbaas.ValidationError.EngineRefused"),
-        P::PreconditionFailed | P::IdempotencyKeyReused | P::IdempotencyKeyInUse => (bad, "ValidationError"),
+        P::PreconditionFailed | P::IdempotencyKeyReused | P::IdempotencyKeyInUse | P::OutcomeUnknown => (bad, "ValidationError"),
         P::OnAnotherHost => (bad, "ValidationError"),
         P::EngineUnreachable | P::GatewayUnavailable | P::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Dbaas.ServiceUnavailable"),
         P::EngineStartFailed

@@ -582,17 +582,15 @@ struct Link {
     rel: &'static str,
 }
 
-/// The versions at a base. Clients look for the version of their own service; a base that serves all services lists them
-/// all.
-pub(crate) fn versions(prefix: Option<EngineName>, base: &str) -> VersionDocument {
-    let ids: &[&'static str] = if prefix.is_some() { &["v1.1", "v1.0"] } else { &["v1.4", "v1.3", "v1.2", "v1.1", "v1.0"] };
-    let entry = |id: &&'static str| VersionEntry {
+/// The versions at a base. Clients look for the version of their own service, and may use any base for all services.
+pub(crate) fn versions(base: &str) -> VersionDocument {
+    let entry = |id: &'static str| VersionEntry {
         id,
         links: [Link { href: format!("{base}/v1"), rel: "self" }],
         not_before: "",
-        status: if *id == "v1.1" { "CURRENT" } else { "SUPPORTED" },
+        status: if id == "v1.1" { "CURRENT" } else { "SUPPORTED" },
     };
-    VersionDocument { versions: ids.iter().map(entry).collect() }
+    VersionDocument { versions: ["v1.4", "v1.3", "v1.2", "v1.1", "v1.0"].map(entry).into() }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::kit::refusal::{Answer, Refusal, header};
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter, get, on};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Json, Router};
 use http::{HeaderMap, StatusCode};
 use moorage_app::{Accepted, ClusterRef, Clusters, SwitchOver};
@@ -97,11 +97,6 @@ pub(crate) fn router(kit: &Kit) -> Router<Kit> {
             operations = operations.route(&format!("{base}{}", operation.path), handler(operation));
         }
         router = router.merge(operations.route_layer(from_fn_with_state((kit.clone(), prefix), admit)));
-        let document = move |State(kit): State<Kit>, headers: HeaderMap| async move { version_document(&kit, &headers, base, prefix) };
-        router = router.route(&format!("{base}/"), get(document));
-        if prefix.is_some() {
-            router = router.route(base, get(document));
-        }
     }
     router
 }
@@ -145,11 +140,11 @@ fn not_there_yet(name: &'static str) -> Refusal {
 }
 
 /// Unsigned. A browser at the shared base gets a page instead.
-pub(crate) fn version_document(kit: &Kit, headers: &HeaderMap, base: &str, prefix: Option<EngineName>) -> Response {
-    if prefix.is_none() && header(headers, "accept").is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html")) {
+pub(crate) fn version_document(kit: &Kit, headers: &HeaderMap, base: &str) -> Response {
+    if base.is_empty() && header(headers, "accept").is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html")) {
         return axum::response::Html(WELCOME).into_response();
     }
-    Json(read::versions(prefix, &format!("{}{base}", address(kit, headers)))).into_response()
+    Json(read::versions(&format!("{}{base}", address(kit, headers)))).into_response()
 }
 
 /// Where the client reaches this server.

@@ -97,6 +97,7 @@ impl ControlPlane {
                 }
             }),
             overcommit: Default::default(),
+            most_connections: 100,
             authority: authority.certificate().to_owned(),
             board: Arc::default(),
             quarantine: Duration::from_secs(7 * 24 * 3600),
@@ -150,6 +151,12 @@ impl ControlPlane {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         self.send(request.body(Body::empty()).expect("a request")).await
+    }
+    /// Sends a request with a body under a token.
+    pub async fn ask_with(&self, method: &str, target: &str, token: &str, body: &serde_json::Value) -> Response<Vec<u8>> {
+        let request = Request::builder().method(method).uri(target).header("host", HOST).header("authorization", format!("Bearer {token}"));
+        let request = request.header("content-type", "application/json").body(Body::from(body.to_string()));
+        self.send(request.expect("a request")).await
     }
 }
 

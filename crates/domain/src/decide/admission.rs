@@ -88,14 +88,22 @@ fn most(has: u64, times: f64) -> u64 {
 pub fn decide(has: &Capacity, promised: &Promise, asked: &Promise, policy: &Overcommit) -> Result<(), Problem> {
     let together = *promised + *asked;
     if together.memory_bytes > most(has.memory_bytes, policy.memory) {
-        let message = "This host has promised its memory to other databases.";
+        let message = if asked.memory_bytes > most(has.memory_bytes, policy.memory) {
+            "This host does not have that much memory to promise."
+        } else {
+            "This host has promised its memory to other databases."
+        };
         return Err(Problem::new(ProblemCode::NotEnoughMemory, message)
             .detail(told(has.memory_bytes, promised.memory_bytes, asked.memory_bytes, policy.memory))
             .hint("Choose a smaller server type, delete a database, or raise memory_overcommit under [limits] in the configuration file.")
             .field("instance_groups.0.server_type_name"));
     }
     if together.disk_bytes > most(has.disk_bytes, policy.disk) {
-        let message = "This host has promised its disk to other databases.";
+        let message = if asked.disk_bytes > most(has.disk_bytes, policy.disk) {
+            "This host does not have that much disk to promise."
+        } else {
+            "This host has promised its disk to other databases."
+        };
         return Err(Problem::new(ProblemCode::NotEnoughSpace, message)
             .detail(told(has.disk_bytes, promised.disk_bytes, asked.disk_bytes, policy.disk))
             .hint("Choose a smaller volume, delete a database, or raise disk_overcommit under [limits] in the configuration file.")

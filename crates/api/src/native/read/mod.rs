@@ -11,7 +11,7 @@ pub(crate) use people::*;
 pub(crate) use plans::*;
 
 use super::ids;
-use moorage_app::{Abilities, Accepted, ClusterView, EngineVersionView, Traffic, WatcherStatus};
+use moorage_app::{Abilities, Accepted, ClusterView, Enforcement, EngineVersionView, Traffic, WatcherStatus};
 use moorage_domain::HostId;
 use moorage_domain::cluster::VolumeSpec;
 use moorage_domain::decide::protection::why_unprotected;
@@ -91,6 +91,7 @@ struct Limits {
     cpu: Limit,
     memory: Limit,
     disk: Limit,
+    connections: Limit,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -132,7 +133,8 @@ fn instance(row: &moorage_domain::instance::Instance, state: ServiceState, view:
 }
 
 /// A cluster in full.
-pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
+pub(crate) fn cluster(view: &ClusterView) -> Cluster {
+    let Enforcement { abilities, most_connections } = &*view.enforcement;
     let row = &view.cluster;
     let spec = &row.spec;
     let size = ServerType::find(spec.server_type());
@@ -165,6 +167,7 @@ pub(crate) fn cluster(view: &ClusterView, abilities: &Abilities) -> Cluster {
             cpu: limit(size.as_ref().map(|size| size.cpu), "vCPU", abilities.limits_enforced),
             memory: limit(size.as_ref().map(|size| size.memory_gib), "GiB", abilities.limits_enforced),
             disk: limit(Some(spec.data_size_gb()), "GiB", abilities.volume_size_enforced),
+            connections: limit(*most_connections, "connections", most_connections.is_some()),
         },
         isolation: Isolation { tenants: abilities.tenants_isolated, network: abilities.network_isolated },
         instances: instances.collect(),
@@ -410,7 +413,8 @@ pub(crate) struct VolumeBody {
 }
 
 /// The volumes of a cluster.
-pub(crate) fn volumes(view: &ClusterView, abilities: &Abilities) -> Vec<VolumeBody> {
+pub(crate) fn volumes(view: &ClusterView) -> Vec<VolumeBody> {
+    let abilities = &view.enforcement.abilities;
     let used = view.writes().and_then(|instance| instance.observed.volume_used_bytes);
     let body = |volume: &VolumeSpec| VolumeBody {
         id: volume.id.to_string(),
