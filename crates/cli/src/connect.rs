@@ -1,10 +1,10 @@
 //! `moorage connect`: becomes the engine's own client, over TLS and with the authority's certificate.
 
 use clap::Args;
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::cluster::fetch;
 use crate::failure::Failure;
 use crate::password;
 use crate::reply::{Cluster, read};
-use crate::server::Server;
+use crate::server::{Server, segment};
 use crate::talk::Talk;
 
 /// Which cluster, as whom.
@@ -28,7 +28,7 @@ pub struct Connect {
     /// Account [default: the owner of that database]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// File with the password, '-' for standard input [default: MOORAGE_DB_PASSWORD, else the client asks]
+    /// File with the password, '-' for standard input [default: MOORAGE_DB_PASSWORD, else the client asks where there is a terminal]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Without TLS
@@ -40,16 +40,25 @@ pub struct Connect {
 }
 
 /// Replaces this process by the client; returns only when that fails.
-pub async fn carry_out(connect: Connect, server: &Server, talk: &mut Talk) -> Result<(), Failure> {
+pub async fn carry_out(mut connect: Connect, server: &Server, talk: &mut Talk) -> Result<(), Failure> {
     let cluster: Cluster = read(&fetch(server, &connect.cluster).await?, "a cluster")?;
     let password = match &connect.password_file {
         Some(path) => Some(password::read(path)?),
         None => std::env::var("MOORAGE_DB_PASSWORD").ok().map(SecretString::from),
     };
-    // Open until the client replaces this process; the client reads it by its number.
-    let authority = if connect.plain { None } else { Some(in_memory(&server.get_text("/ca").await?)?) };
-    let path = authority.as_ref().map(|file| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
-    let mut command = client(&cluster, &connect, password.as_ref(), path.as_deref())?;
+    if connect.user.is_none()
+        && let Some(database) = &connect.database
+    {
+        connect.user = owner_of(server, &connect.cluster, database).await?;
+    }
+    // Open until the client replaces this process; the client reads them by their numbers.
+    let authority = if connect.plain { None } else { Some(InMemory::new("moorage-ca.pem", &server.get_text("/ca").await?)?) };
+    let secret = password.map(|password| InMemory::new("moorage-password", &password_file(&cluster.engine, &password))).transpose()?;
+    let asked = if secret.is_some() { Asked::Not } else { Asked::here() };
+    let mut command = client(&cluster, &connect, secret.as_ref().map(InMemory::path), authority.as_ref().map(InMemory::path), asked)?;
+    if asked == Asked::Nobody {
+        talk.say("No password was given, and there is no terminal to ask for one at: give it with --password-file or MOORAGE_DB_PASSWORD.");
+    }
     if cluster.state != "RUNNING" {
         talk.say(&format!("The cluster is {}; the client may not get through.", cluster.state));
     }
@@ -59,7 +68,43 @@ pub async fn carry_out(connect: Connect, server: &Server, talk: &mut Talk) -> Re
     Err(Failure::new(format!("The client '{program}' cannot be started.")).why(error).hint(format!("On Debian: apt-get install {package}")))
 }
 
-fn client(cluster: &Cluster, connect: &Connect, password: Option<&SecretString>, authority: Option<&Path>) -> Result<Command, Failure> {
+/// The account that a database belongs to; none for one that somebody made with SQL.
+async fn owner_of(server: &Server, cluster: &str, database: &str) -> Result<Option<String>, Failure> {
+    let path = format!("/clusters/{}/databases/{}", segment(cluster), segment(database));
+    match server.get(&path, &[]).await {
+        Ok(document) => {
+            let owner = document["credentials"].as_array().into_iter().flatten().find(|credential| credential["privileges"] == "owner");
+            Ok(owner.and_then(|owner| owner["user"].as_str()).map(str::to_owned))
+        }
+        Err(failure) if failure.code.as_deref() == Some("database-not-found") => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Who tells the client the password where it was not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// It was given.
+    Not,
+    /// The person at the terminal.
+    Person,
+    /// Nobody: a client that asks all the same takes its first line of SQL for the answer.
+    Nobody,
+}
+
+impl Asked {
+    fn here() -> Self {
+        if File::open("/dev/tty").is_ok() { Self::Person } else { Self::Nobody }
+    }
+}
+
+fn client(
+    cluster: &Cluster,
+    connect: &Connect,
+    password: Option<&Path>,
+    authority: Option<&Path>,
+    asked: Asked,
+) -> Result<Command, Failure> {
     let (Some(address), Some(port)) = (&cluster.address, cluster.port) else {
         return Err(Failure::new(format!("The cluster '{}' has no endpoint yet.", cluster.name)).why(format!("It is {}.", cluster.state)));
     };
@@ -70,16 +115,15 @@ fn client(cluster: &Cluster, connect: &Connect, password: Option<&SecretString>,
     match cluster.engine.as_str() {
         "mariadb" => {
             command = Command::new("mariadb");
+            // Only taken as the first argument.
+            command.args(password.map(|path| format!("--defaults-extra-file={}", path.display())));
             // Left to itself the client takes a host that looks local for a reason to look for a socket.
             command.arg("--protocol=tcp").args(["--host", address, "--port", &port, "--user", user]);
             match authority {
                 Some(path) => command.arg(format!("--ssl-ca={}", path.display())).arg("--ssl-verify-server-cert"),
                 None => command.arg("--skip-ssl"),
             };
-            match password {
-                Some(password) => command.env("MYSQL_PWD", password.expose_secret()),
-                None => command.arg("--password"),
-            };
+            command.args((asked == Asked::Person).then_some("--password"));
             command.args(&connect.arguments).arg(database);
         }
         "postgresql" => {
@@ -89,8 +133,13 @@ fn client(cluster: &Cluster, connect: &Connect, password: Option<&SecretString>,
                 Some(path) => command.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", path),
                 None => command.env("PGSSLMODE", "disable"),
             };
-            if let Some(password) = password {
-                command.env("PGPASSWORD", password.expose_secret());
+            if let Some(path) = password {
+                command.env("PGPASSFILE", path).env_remove("PGPASSWORD");
+            }
+            command.args((asked == Asked::Nobody).then_some("--no-password"));
+            // As the other client does: who is not at a terminal learns by the exit code that a statement failed.
+            if !std::io::stdin().is_terminal() {
+                command.args(["--set", "ON_ERROR_STOP=1"]);
             }
             command.args(&connect.arguments);
         }
@@ -100,13 +149,35 @@ fn client(cluster: &Cluster, connect: &Connect, password: Option<&SecretString>,
     Ok(command)
 }
 
+/// The password in the words of the client's own file: what is in the environment, every program that is started from the client has, too.
+fn password_file(engine: &str, password: &SecretString) -> String {
+    let password = password.expose_secret();
+    match engine {
+        "postgresql" => format!("*:*:*:*:{}\n", password.replace('\\', "\\\\").replace(':', "\\:")),
+        _ => format!("[client]\npassword=\"{}\"\n", password.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")),
+    }
+}
+
 /// A file without a name that the next program inherits, so that nothing is left to clean up.
-fn in_memory(text: &str) -> Result<File, Failure> {
-    let failed = |error: std::io::Error| Failure::new("The authority's certificate cannot be handed to the client.").why(error);
-    let descriptor = memfd_create("moorage-ca.pem", MemfdFlags::empty()).map_err(|error| failed(error.into()))?;
-    let mut file = File::from(descriptor);
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    Ok(file)
+struct InMemory {
+    _file: File,
+    path: PathBuf,
+}
+
+impl InMemory {
+    fn new(name: &str, text: &str) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::new(format!("{name} cannot be handed to the client.")).why(error);
+        let descriptor = memfd_create(name, MemfdFlags::empty()).map_err(|error| failed(error.into()))?;
+        // Neither client reads a password that others could.
+        fchmod(&descriptor, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+        let mut file = File::from(descriptor);
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(Self { _file: file, path })
+    }
+    fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 #[cfg(test)]
@@ -141,41 +212,44 @@ mod tests {
 
     #[test]
     fn mariadb_is_called_over_tcp_with_the_authority_and_without_the_password_in_its_arguments() {
-        let password = SecretString::from("s3cret");
-        let command = client(&cluster("mariadb"), &connect(&["-e", "SELECT 1"]), Some(&password), Some(Path::new("/x"))).expect("a client");
+        let given = Some(Path::new("/p"));
+        let command =
+            client(&cluster("mariadb"), &connect(&["-e", "SELECT 1"]), given, Some(Path::new("/x")), Asked::Not).expect("a client");
         assert_eq!(command.get_program(), "mariadb");
         assert_eq!(
             arguments(&command).join(" "),
-            "--protocol=tcp --host 127.64.0.10 --port 2866 --user keeper --ssl-ca=/x --ssl-verify-server-cert -e SELECT 1 shop"
+            "--defaults-extra-file=/p --protocol=tcp --host 127.64.0.10 --port 2866 --user keeper --ssl-ca=/x --ssl-verify-server-cert -e SELECT 1 shop"
         );
-        assert_eq!(environment(&command, "MYSQL_PWD"), Some("s3cret"));
-        let asking = client(&cluster("mariadb"), &connect(&[]), None, None).expect("a client");
+        let asking = client(&cluster("mariadb"), &connect(&[]), None, None, Asked::Person).expect("a client");
         assert!(arguments(&asking).contains(&"--password") && arguments(&asking).contains(&"--skip-ssl"));
+        let alone = client(&cluster("mariadb"), &connect(&[]), None, None, Asked::Nobody).expect("a client");
+        assert!(!arguments(&alone).contains(&"--password"), "it would read the SQL for an answer");
     }
 
     #[test]
     fn psql_verifies_the_whole_name_of_the_server() {
-        let password = SecretString::from("s3cret");
-        let command = client(&cluster("postgresql"), &connect(&[]), Some(&password), Some(Path::new("/x"))).expect("a client");
-        assert_eq!(arguments(&command).join(" "), "--host 127.64.0.10 --port 2866 --username keeper --dbname shop");
+        let given = Some(Path::new("/p"));
+        let command = client(&cluster("postgresql"), &connect(&[]), given, Some(Path::new("/x")), Asked::Not).expect("a client");
+        assert!(arguments(&command).join(" ").starts_with("--host 127.64.0.10 --port 2866 --username keeper --dbname shop"));
         assert_eq!(environment(&command, "PGSSLMODE"), Some("verify-full"));
         assert_eq!(environment(&command, "PGSSLROOTCERT"), Some("/x"));
-        assert_eq!(environment(&command, "PGPASSWORD"), Some("s3cret"));
+        assert_eq!(environment(&command, "PGPASSFILE"), Some("/p"));
+        let alone = client(&cluster("postgresql"), &connect(&[]), None, None, Asked::Nobody).expect("a client");
+        assert!(arguments(&alone).contains(&"--no-password"));
     }
 
     #[test]
     fn a_cluster_without_endpoint_or_with_an_unknown_engine_is_refused() {
         let mut nowhere = cluster("mariadb");
         nowhere.address = None;
-        assert!(client(&nowhere, &connect(&[]), None, None).is_err());
-        assert!(client(&cluster("sqlite"), &connect(&[]), None, None).is_err());
+        assert!(client(&nowhere, &connect(&[]), None, None, Asked::Not).is_err());
+        assert!(client(&cluster("sqlite"), &connect(&[]), None, None, Asked::Not).is_err());
     }
 
     #[test]
     fn another_program_can_read_the_certificate_that_is_handed_to_it() {
-        let file = in_memory("the certificate").expect("in memory");
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let output = Command::new("cat").arg(path).output().expect("cat runs");
+        let file = InMemory::new("ca.pem", "the certificate").expect("in memory");
+        let output = Command::new("cat").arg(file.path()).output().expect("cat runs");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "the certificate");
     }
 }

@@ -76,6 +76,13 @@ impl Failure {
     pub fn interrupted(message: impl Into<String>) -> Self {
         Self { interrupted: true, ..Self::new(message) }
     }
+    /// For scripts: a problem as the API gives it (RFC 9457), without what is not known.
+    pub fn in_json(&self) -> String {
+        let parts =
+            [("title", Some(&self.message)), ("code", self.code.as_ref()), ("detail", self.why.as_ref()), ("hint", self.hint.as_ref())];
+        let known = parts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.as_str().into())));
+        serde_json::Value::Object(known.collect()).to_string()
+    }
     /// What the process ends with.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(if self.interrupted { 130 } else { 1 })

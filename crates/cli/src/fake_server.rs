@@ -96,7 +96,7 @@ fn cluster(name: &str, state: &str) -> Value {
     json!({
         "id": format!("id-of-{name}"), "name": name, "engine": "mariadb", "version": "10.11.19", "state": state, "state_reason": null,
         "address": "127.64.0.10", "port": 2866, "database": "shop", "owner": "keeper", "server_type": "db1v1m2", "size_gb": 20,
-        "timezone": "Asia/Seoul", "allow": ["10.0.0.0/8"], "protection": "none yet", "limits": {"memory": {"value": 2, "unit": "GiB", "enforced": true}, "disk": {"value": 20, "unit": "GiB", "enforced": false}},
+        "timezone": "Asia/Seoul", "allow": ["10.0.0.0/8"], "protection": "none yet", "limits": {"connections": {"value": 100, "unit": "connections", "enforced": true}, "memory": {"value": 2, "unit": "GiB", "enforced": true}, "disk": {"value": 20, "unit": "GiB", "enforced": false}},
         "isolation": {"tenants": true, "network": false},
         "instances": [{"id": "i", "name": "demo-1", "role": "ACTIVE", "state": state, "address": "127.64.0.10", "restarts": 1,
             "last_restart_reason": "killed by signal 9"}],

@@ -97,75 +97,70 @@ pub struct CaArguments {
     options: ClientOptions,
 }
 
+impl ClientCommand {
+    fn options(&self) -> &ClientOptions {
+        match self {
+            Self::ParameterGroup(ClientArguments { options, .. })
+            | Self::Cluster(ClientArguments { options, .. })
+            | Self::Database(ClientArguments { options, .. })
+            | Self::Credential(ClientArguments { options, .. })
+            | Self::Environment(ClientArguments { options, .. })
+            | Self::Plan(ClientArguments { options, .. })
+            | Self::Team(ClientArguments { options, .. })
+            | Self::Operation(ClientArguments { options, .. })
+            | Self::User(ClientArguments { options, .. })
+            | Self::Project(ClientArguments { options, .. })
+            | Self::Token(ClientArguments { options, .. })
+            | Self::AccessKey(ClientArguments { options, .. })
+            | Self::Audit(ClientArguments { options, .. })
+            | Self::ServerType(ClientArguments { options, .. })
+            | Self::Subnet(ClientArguments { options, .. })
+            | Self::Watcher(ClientArguments { options, .. })
+            | Self::Host(ClientArguments { options, .. })
+            | Self::SampleData(CaArguments { options })
+            | Self::Ca(CaArguments { options })
+            | Self::Connect(ConnectArguments { options, .. }) => options,
+        }
+    }
+}
+
 /// Carries out a command and says on standard error what went wrong, if anything did. Succeeds only when it worked.
 pub async fn run(command: ClientCommand) -> ExitCode {
     let mut talk = Talk::with_terminal();
+    let output = command.options().output;
     match carry_out(command, &mut talk).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            talk.fail(&failure);
+            talk.fail(&failure, output);
             failure.exit_code()
         }
     }
 }
 
 async fn carry_out(command: ClientCommand, talk: &mut Talk) -> Result<(), Failure> {
+    let (server, output) = (&Server::reach(command.options())?, command.options().output);
     match command {
-        ClientCommand::ParameterGroup(ClientArguments { options, command }) => {
-            parameter::carry_out(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Cluster(ClientArguments { options, command }) => {
-            cluster::carry_out(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Database(ClientArguments { options, command }) => {
-            database::database(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Credential(ClientArguments { options, command }) => {
-            database::credential(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Environment(ClientArguments { options, command }) => {
-            plan::environment(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Plan(ClientArguments { options, command }) => {
-            plan::plan(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Team(ClientArguments { options, command }) => {
-            plan::team(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::SampleData(CaArguments { options }) => plan::sample_data(&Server::reach(&options)?, talk).await,
-        ClientCommand::Operation(ClientArguments { options, command }) => {
-            operation::carry_out(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::User(ClientArguments { options, command }) => {
-            people::user(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Project(ClientArguments { options, command }) => {
-            people::project(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Token(ClientArguments { options, command }) => {
-            people::token(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::AccessKey(ClientArguments { options, command }) => {
-            people::access_key(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Audit(ClientArguments { options, command }) => {
-            people::audit(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::ServerType(ClientArguments { options, command }) => {
-            catalogue::server_types(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Subnet(ClientArguments { options, command }) => {
-            catalogue::subnets(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Watcher(ClientArguments { options, command }) => {
-            catalogue::watchers(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Host(ClientArguments { options, command }) => {
-            catalogue::host(command, &Server::reach(&options)?, options.output, talk).await
-        }
-        ClientCommand::Connect(ConnectArguments { options, connect }) => connect::carry_out(connect, &Server::reach(&options)?, talk).await,
-        ClientCommand::Ca(CaArguments { options }) => {
-            let certificate = Server::reach(&options)?.get_text("/ca").await?;
+        ClientCommand::ParameterGroup(given) => parameter::carry_out(given.command, server, output, talk).await,
+        ClientCommand::Cluster(given) => cluster::carry_out(given.command, server, output, talk).await,
+        ClientCommand::Database(given) => database::database(given.command, server, output, talk).await,
+        ClientCommand::Credential(given) => database::credential(given.command, server, output, talk).await,
+        ClientCommand::Environment(given) => plan::environment(given.command, server, output, talk).await,
+        ClientCommand::Plan(given) => plan::plan(given.command, server, output, talk).await,
+        ClientCommand::Team(given) => plan::team(given.command, server, output, talk).await,
+        ClientCommand::Operation(given) => operation::carry_out(given.command, server, output, talk).await,
+        ClientCommand::User(given) => people::user(given.command, server, output, talk).await,
+        ClientCommand::Project(given) => people::project(given.command, server, output, talk).await,
+        ClientCommand::Token(given) => people::token(given.command, server, output, talk).await,
+        ClientCommand::AccessKey(given) => people::access_key(given.command, server, output, talk).await,
+        ClientCommand::Audit(given) => people::audit(given.command, server, output, talk).await,
+        ClientCommand::ServerType(given) => catalogue::server_types(given.command, server, output, talk).await,
+        ClientCommand::Subnet(given) => catalogue::subnets(given.command, server, output, talk).await,
+        ClientCommand::Watcher(given) => catalogue::watchers(given.command, server, output, talk).await,
+        ClientCommand::Host(given) => catalogue::host(given.command, server, output, talk).await,
+        ClientCommand::SampleData(_) => plan::sample_data(server, talk).await,
+        ClientCommand::Connect(given) => connect::carry_out(given.connect, server, talk).await,
+        ClientCommand::Ca(_) => {
+            let certificate = server.get_text("/ca").await?;
             talk.data(certificate.trim_end())
         }
     }

@@ -108,7 +108,8 @@ impl Cluster {
     pub fn limits_in_words(&self) -> String {
         let limit = |(name, limit): (&String, &Limit)| {
             let not = if limit.enforced { "" } else { " (not enforced)" };
-            format!("{name} {} {}{not}", limit.value, limit.unit)
+            let unit = if limit.unit == *name { String::new() } else { format!(" {}", limit.unit) };
+            format!("{name} {}{unit}{not}", limit.value)
         };
         self.limits.iter().map(limit).collect::<Vec<_>>().join(", ")
     }

@@ -2,12 +2,15 @@
 
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 
+/// Letters of a cell in a row, at most.
+const WIDEST: usize = 80;
+
 /// Rows under headings, without lines between them.
 pub fn rows(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = plain();
     table.set_header(headings.iter().map(|heading| Cell::new(heading.to_uppercase())));
     for row in rows {
-        table.add_row(row.into_iter().map(shown));
+        table.add_row(row.into_iter().map(|cell| short(shown(cell))));
     }
     finished(&table)
 }
@@ -35,6 +38,11 @@ fn shown(text: String) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// One long value must not make every row as long; `--output json` has it whole.
+fn short(text: String) -> String {
+    if text.chars().count() <= WIDEST { text } else { text.chars().take(WIDEST - 1).chain(['…']).collect() }
+}
+
 fn finished(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
@@ -47,5 +55,12 @@ mod tests {
     fn rows_line_up_and_control_characters_are_harmless() {
         let text = rows(&["name", "state"], [vec!["a".into(), "RUNNING".into()], vec!["b\u{1b}[31m".into(), String::new()]]);
         assert_eq!(text, "NAME    STATE\na       RUNNING\nb [31m  -");
+    }
+
+    #[test]
+    fn one_long_value_does_not_make_every_row_long() {
+        let text = rows(&["name", "value"], [vec!["a".into(), "x".repeat(3000)], vec!["b".into(), "y".into()]]);
+        assert!(text.lines().all(|line| line.chars().count() <= 6 + WIDEST) && text.contains("x…"), "{text}");
+        assert!(properties(&[("value", Some("x".repeat(3000)))]).len() > 3000, "alone it is shown whole");
     }
 }

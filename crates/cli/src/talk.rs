@@ -6,6 +6,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::options::Output;
 
 /// The two outputs and whether a person watches.
 pub struct Talk {
@@ -56,9 +57,12 @@ impl Talk {
         let _unheard = writeln!(self.err, "{}", harmless(text));
     }
 
-    /// Says what went wrong.
-    pub fn fail(&mut self, failure: &Failure) {
-        self.say(&failure.to_string());
+    /// Says what went wrong: in sentences, or as a JSON object where answers are JSON.
+    pub fn fail(&mut self, failure: &Failure, output: Output) {
+        match output {
+            Output::Table => self.say(&failure.to_string()),
+            Output::Json => self.say(&failure.in_json()),
+        }
     }
 
     /// A line that shows progress, where somebody watches.

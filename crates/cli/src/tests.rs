@@ -78,9 +78,10 @@ async fn call(arguments: &[&str]) -> Ended {
     let parsed = Moorage::try_parse_from(line).expect("a command line");
     let (out, err) = (Heard::default(), Heard::default());
     let mut talk = Talk::into(out.clone(), err.clone());
+    let output = parsed.command.options().output;
     let ended = carry_out(parsed.command, &mut talk).await;
     if let Err(failure) = &ended {
-        talk.fail(failure);
+        talk.fail(failure, output);
     }
     Ended { worked: ended.is_ok(), out: out.text(), err: err.text() }
 }
@@ -129,7 +130,7 @@ async fn a_cluster_is_shown_with_its_limits_and_its_instances() {
         "endpoint     127.64.0.10:2866",
         "allowed      10.0.0.0/8",
         "protection   none yet",
-        "limits       disk 20 GiB (not enforced), memory 2 GiB",
+        "limits       connections 100, disk 20 GiB (not enforced), memory 2 GiB",
         "isolation    network not isolated, tenants isolated",
         "INSTANCE  ROLE    STATE    ADDRESS      RESTARTS  LAST RESTART",
         "demo-1    ACTIVE  RUNNING  127.64.0.10  1         killed by signal 9",
@@ -205,6 +206,10 @@ async fn a_refusal_is_told_as_message_why_and_hint() {
     let ended = bench.create("taken", &[]).await;
     assert!(!ended.worked);
     assert_eq!(ended.err, "error: The name 'taken' is in use. [name-taken]\n  why: Because it is a test.\n hint: Choose another name.\n");
+    let ended = bench.create("taken", &["--output", "json"]).await;
+    let told: Value = serde_json::from_str(&ended.err).expect("JSON for scripts, errors too");
+    let wanted = json!({"title": "The name 'taken' is in use.", "code": "name-taken", "detail": "Because it is a test.", "hint": "Choose another name."});
+    assert_eq!((told, ended.out.as_str()), (wanted, ""));
     let ended = bench.call(&["cluster", "stop", "busy"]).await;
     assert!(!ended.worked && ended.err.contains("[wrong-state]"), "{}", ended.err);
     let ended = bench.call(&["cluster", "show", "../../clusters"]).await;

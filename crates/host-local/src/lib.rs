@@ -33,3 +33,4 @@ pub use machine::{FindInstallations, GatewayPatience, LocalHostOptions};
 pub use manifests::Kept;
 pub use shim::{exec_main, shim_main};
 pub use stop::{Stopped, stop_all};
+pub use volumes::drivers::VOLUME_DRIVERS;

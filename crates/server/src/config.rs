@@ -7,9 +7,10 @@ use moorage_domain::decide::admission::Overcommit;
 use moorage_domain::public_address::PublicAddresses;
 use moorage_domain::subnet::Subnet;
 use moorage_domain::{Problem, ProblemCode};
+use moorage_host_local::VOLUME_DRIVERS;
 use moorage_store::StoreAddress;
 use serde::Deserialize;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The file as a whole.
@@ -184,12 +185,23 @@ pub fn read(path: Option<&Path>) -> Result<Config, Problem> {
 
 fn read_file(path: Option<&Path>) -> Result<Config, Problem> {
     let Some(path) = path else { return Ok(Config::default()) };
-    let text = std::fs::read_to_string(path).map_err(|error| invalid(path, error.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Problem::new(ProblemCode::ConfigInvalid, format!("The configuration file {} cannot be read.", path.display()))
+            .detail(error.to_string())
+            .hint("Name another file with --config or MOORAGE_CONFIG, or start without one: every key is optional.")
+    })?;
     let config: Config = toml::from_str(&text).map_err(|error| invalid(path, error.to_string()))?;
     for (key, factor) in [("memory", config.limits.memory_overcommit), ("disk", config.limits.disk_overcommit)] {
         if factor.is_some_and(|factor| !(0.1..=1000.0).contains(&factor)) {
             return Err(invalid(path, format!("`limits.{key}_overcommit` is not a number from 0.1 to 1000.")));
         }
+    }
+    check_server(&config.server).map_err(|why| invalid(path, why))?;
+    if config.limits.connections == Some(0) {
+        return Err(invalid(path, "`limits.connections` is 0: nobody would be let in.".to_owned()));
+    }
+    if let Some(driver) = config.storage.driver.as_ref().filter(|driver| !VOLUME_DRIVERS.contains(&driver.as_str())) {
+        return Err(invalid(path, format!("`storage.driver` is '{driver}', and none of {}.", VOLUME_DRIVERS.join(", "))));
     }
     if config.storage.path.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err(invalid(path, "`storage.path` does not begin with `/`.".to_owned()));
@@ -202,11 +214,31 @@ fn read_file(path: Option<&Path>) -> Result<Config, Problem> {
     Ok(config)
 }
 
+fn check_server(server: &Server) -> Result<(), String> {
+    if let Some(listen) = server.listen.as_ref().filter(|listen| listen.parse::<SocketAddr>().is_err()) {
+        return Err(format!("`server.listen` is '{listen}', and no address and port as in 127.0.0.1:8440."));
+    }
+    if let Some(url) = &server.public_url {
+        let base = url.parse::<axum::http::Uri>().ok().filter(|base| base.authority().is_some());
+        if !matches!(base.as_ref().and_then(axum::http::Uri::scheme_str), Some("http" | "https")) {
+            return Err(format!("`server.public_url` is '{url}', and no URL that begins with http:// or https://."));
+        }
+    }
+    if server.tls_cert.is_some() != server.tls_key.is_some() {
+        return Err("Of `server.tls_cert` and `server.tls_key` only one is given: give both, or neither and --tls.".to_owned());
+    }
+    Ok(())
+}
+
 fn check_subnets(subnets: &[SubnetSection]) -> Result<(), String> {
     for (position, subnet) in subnets.iter().enumerate() {
         let id = &subnet.id;
         if subnet.cidr.addr().is_loopback() == subnet.interface.is_some() {
             return Err(format!("Subnet '{id}': outside 127.0.0.0/8 an `interface` has to carry its addresses, and inside none does."));
+        }
+        if subnet.cidr.addr() != subnet.cidr.network() {
+            let range = subnet.cidr.trunc();
+            return Err(format!("Subnet '{id}': {} is an address within {range}; name the range.", subnet.cidr));
         }
         // 15 bytes: what Linux allows.
         let wrong = |name: &String| name.is_empty() || name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace());
@@ -267,6 +299,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_would_be_refused_with_is_refused_before_it_is_started() {
+        for (wrong, named) in [
+            ("[server]\nlisten = 'nonsense'", "server.listen"),
+            ("[server]\nlisten = 'localhost:8440'", "server.listen"),
+            ("[server]\npublic_url = 'not a url'", "server.public_url"),
+            ("[server]\npublic_url = 'db.example'", "server.public_url"),
+            ("[server]\ntls_cert = '/x'", "server.tls_key"),
+            ("[limits]\nconnections = 0", "limits.connections"),
+            ("[storage]\ndriver = 'zfs'", "directory, reflink, btrfs, image"),
+        ] {
+            let problem = read_text(wrong).expect_err(wrong);
+            assert!(problem.detail.as_ref().is_some_and(|detail| detail.contains(named)), "{problem:?}");
+        }
+        for right in ["[server]\nlisten = '[::1]:0'\npublic_url = 'https://db.example/moorage'", "[storage]\ndriver = 'image'"] {
+            read_text(right).expect(right);
+        }
+    }
+
+    #[test]
     fn public_addresses_are_an_address_and_a_range_of_ports() {
         let publish = |ports: &str| read_text(&format!("[network]\npublish = {{ address = '192.0.2.10', ports = '{ports}' }}"));
         let offered = publish("20000-20999").expect("read").public_addresses().expect("offered");
@@ -291,6 +342,7 @@ mod tests {
             ("{ id = 'lan', cidr = '192.0.2.128/25' }", "interface"),
             ("{ id = 'default', cidr = '127.64.0.0/20', interface = 'lo' }", "inside none"),
             ("{ id = 'lan', cidr = '192.0.2.128/25', interface = 'a/b' }", "name of an interface"),
+            ("{ id = 'lan', cidr = '192.0.2.129/25', interface = 'eth1' }", "within 192.0.2.128/25"),
             (&format!("{real}, {{ id = 'lan', cidr = '127.64.0.0/20' }}"), "two subnets"),
             (&format!("{real}, {{ id = 'other', cidr = '192.0.2.0/24', interface = 'eth1' }}"), "overlap"),
         ] {

@@ -22,6 +22,10 @@ pub fn run(command: ConfigCommand) -> Result<ExitCode> {
     let ConfigCommand::Check { file } = command;
     let config = config::read(file.as_deref())?;
     output::print(toml::to_string_pretty(&effective(&config))?.trim_end());
+    // Not refused: a server has to start without the file system that an engine is on.
+    for prefix in config.engines.prefixes.iter().filter(|prefix| !prefix.is_dir()) {
+        output::say(&format!("`engines.prefixes`: {} is not a directory at present; the engines there would be missing", prefix.display()));
+    }
     output::say(&match &file {
         Some(file) => format!("{} can be used", file.display()),
         None => "no file was named; these are the defaults".to_owned(),

@@ -79,8 +79,24 @@ pub async fn open_store(address: &StoreAddress) -> Result<Store> {
                 .hint("Check that it runs, and MOORAGE_DATABASE_URL or `[store] url`: postgres://USER:PASSWORD@HOST:PORT/DATABASE.")
                 .into()
         }
+        (_, StoreAddress::File(path)) if is_damaged(&error) => {
+            Problem::new(ProblemCode::DataDirectoryUnusable, format!("The store {} is damaged.", path.display()))
+                .detail(std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default())
+                .hint(
+                    "Move it and the files with its name and -wal or -shm behind it away. Then put a backup back (`moorage store restore`), or \
+                     rebuild it from what is kept beside the databases (`moorage store rebuild`). Databases keep serving meanwhile; nothing was changed.",
+                )
+                .into()
+        }
         (_, StoreAddress::File(path)) => anyhow::Error::new(error).context(format!("opening the store {}", path.display())),
     })
+}
+
+/// SQLite's codes for a file that is no database, or one that contradicts itself.
+fn is_damaged(error: &StoreError) -> bool {
+    let StoreError::Database { source, .. } = error else { return false };
+    let code = source.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    matches!(code.as_deref(), Some("26" | "11"))
 }
 
 async fn identity_in_store(store: &Store, address: &StoreAddress) -> Result<Option<Identity>> {

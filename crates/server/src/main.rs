@@ -94,7 +94,9 @@ fn main() -> ExitCode {
         Command::Config(command) => in_runtime(async { config_command::run(command) }),
         Command::Store(command) => in_runtime(store_command::run(command)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "moorage", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "moorage", &mut script);
+            output::print(String::from_utf8_lossy(&script).trim_end());
             ExitCode::SUCCESS
         }
         Command::Client(command) => in_runtime(async { Ok(moorage_cli::run(command).await) }),

@@ -13,7 +13,7 @@ pub fn complain(error: &anyhow::Error) {
                 text.push_str(&format!("  why: {detail}\n"));
             }
             if let Some(hint) = &problem.hint {
-                text.push_str(&format!("  what to do: {hint}\n"));
+                text.push_str(&format!(" hint: {hint}\n"));
             }
             out.write_all(text.as_bytes())
         }

@@ -90,6 +90,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
     network::check(&config, &subnets, &store, &identity.host, listener.local_addr()?.port()).await?;
     let host = LocalHost::start(host_options(&directory, &identity, &config)?).await.map_err(anyhow::Error::new)?;
     host.ensure_gateway().await.unwrap_or_else(|error| tracing::error!(%error, "the gateway does not run; endpoints are not served"));
+    let most_connections = config.limits.connections.unwrap_or(MOST_CONNECTIONS);
     let world = Arc::new(World {
         store: store.clone(),
         host: host.clone(),
@@ -98,7 +99,7 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
         authority: authority.clone(),
         subnets: subnets.clone(),
         public_addresses: config.public_addresses(),
-        most_connections: config.limits.connections.unwrap_or(MOST_CONNECTIONS),
+        most_connections,
     });
     let settings = Settings::sole(identity.host.clone());
     let runner = Runner::start(store.clone(), world.clone(), moorage_operations::all(), Arc::new(SteadyClock), settings).await?;
@@ -121,12 +122,14 @@ pub async fn run(arguments: ServeArguments) -> Result<ExitCode> {
         subnets,
         wake,
         overcommit: config.limits.overcommit(),
+        most_connections,
         authority: authority.certificate().to_owned(),
         board,
         quarantine: config.databases.quarantine(),
         // Behind a proxy a request from anywhere comes from this machine.
         on_loopback: open_metrics,
     });
+    app.note_enforcement().await?;
     let ending = stopping.clone();
     let ready = Arc::new(move || if *ending.borrow() { Err("The server is ending.".to_owned()) } else { Ok(()) });
     let options =
@@ -183,14 +186,8 @@ fn https_source(
     listens_on: SocketAddr,
     directory: &Path,
 ) -> Result<Option<Source>> {
-    match (&config.server.tls_cert, &config.server.tls_key) {
-        (Some(certificate), Some(key)) => return Ok(Some(Source::Files { certificate: certificate.clone(), key: key.clone() })),
-        (None, None) => {}
-        _ => {
-            return Err(Problem::new(ProblemCode::ConfigInvalid, "Of `server.tls_cert` and `server.tls_key` only one is given.")
-                .hint("Give both, or neither and --tls.")
-                .into());
-        }
+    if let (Some(certificate), Some(key)) = (&config.server.tls_cert, &config.server.tls_key) {
+        return Ok(Some(Source::Files { certificate: certificate.clone(), key: key.clone() }));
     }
     if !asked {
         return Ok(None);
@@ -232,7 +229,11 @@ async fn listen(address: &str) -> Result<TcpListener> {
     TcpListener::bind(parsed).await.map_err(|error| {
         Problem::new(ProblemCode::ConfigInvalid, format!("The API cannot listen on {address}."))
             .detail(error.to_string())
-            .hint("Another program may have the port: choose another one with --listen, or port 0 for a free one.")
+            .hint(match error.kind() {
+                std::io::ErrorKind::AddrNotAvailable => "This machine has no such address: choose one of its own with --listen.",
+                std::io::ErrorKind::PermissionDenied => "Ports below 1024 need root: choose another one with --listen.",
+                _ => "Another program may have the port: choose another one with --listen, or port 0 for a free one.",
+            })
             .into()
     })
 }

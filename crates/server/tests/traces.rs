@@ -3,6 +3,7 @@
 
 mod support;
 
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -88,4 +89,31 @@ fn a_collector_that_is_away_disturbs_nobody_and_one_that_cannot_be_is_refused() 
         .expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("https://collector.example") && said.contains("http://127.0.0.1:4318"), "{said}");
+}
+
+#[test]
+fn every_line_of_the_log_says_which_request_or_operation_it_is_about() {
+    let variables = [("MOORAGE_LOG_FORMAT", "json"), ("MOORAGE_LOG", "debug")].map(|(name, value)| (name, value.to_owned()));
+    let installation = Installation::start_with_environment(&variables);
+    let accepted = installation.ask_for("postgresql", "logged");
+    let cluster = installation.running(accepted["cluster"]["id"].as_str().expect("an id"));
+    let token = installation.bootstrap()["token"].as_str().expect("a token").to_owned();
+    let headers = [("authorization".to_owned(), format!("Bearer {token}"))];
+    let shown = installation.exchange("GET", &format!("/moorage/v1/clusters/{}", cluster.id), &headers, None);
+    assert_eq!(shown.status, 200);
+    let log = std::fs::read_to_string(installation.directory.join("serve.log")).expect("a log");
+    // What is said before logging begins, and to the person at the terminal, are sentences.
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let about = |name: &str, id: &str| {
+        let of_it =
+            |line: &&Value| line["spans"].as_array().is_some_and(|spans| spans.iter().any(|span| span["name"] == name && span["id"] == id));
+        lines.iter().filter(of_it).cloned().collect::<Vec<_>>()
+    };
+    let answered = about("request", &shown.request_id);
+    assert!(answered.iter().any(|line| line["fields"]["message"] == "answered"), "{answered:?}");
+    let operation = accepted["operation"]["id"].as_str().expect("an id");
+    let carried_out = about("operation", operation);
+    assert!(carried_out.iter().any(|line| line["spans"][0]["cluster"] == cluster.id.as_str()), "{carried_out:?}");
+    assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
+    assert!(!log.contains(PASSWORD) && !log.contains(&token), "secrets are in no line");
 }

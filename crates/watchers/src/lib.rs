@@ -20,6 +20,7 @@ mod volume_rooms;
 mod volume_sizes;
 
 use moorage_domain::cluster::Cluster;
+use moorage_domain::operation::ITSELF;
 use moorage_domain::{OperationId, Problem, ProblemCode, Timestamp};
 use moorage_durable::{Clock, Operation, SteadyClock};
 use moorage_operations::{WatcherBoard, World};
@@ -71,7 +72,7 @@ impl Watch {
         holder: Option<&OperationId>,
     ) -> Result<Option<OperationId>, StoreError> {
         let id = OperationId::from_bits(uuid::Uuid::now_v7().as_u128());
-        let new = NewOperation::new(&id, O::KIND, cluster, request, "moorage", now());
+        let new = NewOperation::new(&id, O::KIND, cluster, request, ITSELF, now());
         let mut uow = self.world.store.begin().await?;
         if let Some(holder) = holder {
             let words = format!("The operation gave way to {}, for which users wait.", O::KIND);

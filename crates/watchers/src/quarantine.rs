@@ -4,6 +4,7 @@ use crate::{Watch, now};
 use moorage_domain::allocation::Allocated;
 use moorage_domain::cluster::Wish;
 use moorage_domain::database::Stage;
+use moorage_domain::operation::ITSELF;
 use moorage_domain::{OperationId, Timestamp};
 use moorage_durable::Operation;
 use moorage_operations::{database_delete, terminate};
@@ -46,10 +47,10 @@ async fn remove(watch: &Watch, found: &Allocated) -> Result<(), StoreError> {
     if shared {
         uow.apply(&Write::Database(database.id.clone(), DatabaseChange::Stage(Stage::BeingRemoved)), now()).await?;
         let request = database_delete::Request { database: database.id.clone() };
-        let new = NewOperation::new(&id, database_delete::DeleteDatabase::KIND, &cluster, &request, "moorage", now());
+        let new = NewOperation::new(&id, database_delete::DeleteDatabase::KIND, &cluster, &request, ITSELF, now());
         uow.submit_inside(&new.about(&database.id)).await?;
     } else {
-        let new = NewOperation::new(&id, terminate::Terminate::KIND, &cluster, &terminate::Request {}, "moorage", now());
+        let new = NewOperation::new(&id, terminate::Terminate::KIND, &cluster, &terminate::Request {}, ITSELF, now());
         uow.apply(&Write::Wish(cluster.id.clone(), Wish::Gone), now()).await?;
         uow.apply(&Write::Term(cluster.id.clone(), cluster.term + 1), now()).await?;
         let Submitted::Started = uow.submit(&new.about(&database.id)).await? else { return Ok(()) };

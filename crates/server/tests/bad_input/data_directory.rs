@@ -42,6 +42,16 @@ fn a_directory_that_cannot_be_served_is_refused_with_the_reason_and_left_alone()
     assert_eq!(good.sql("SELECT 1"), Ok("1".into()), "a refused server takes nothing down");
     change_store(&store, "DELETE FROM schema_version WHERE version = 4711");
 
+    // A store that is none any more: said at once, and not after trying for half a minute.
+    let kept = std::fs::read(&store).expect("a store");
+    std::fs::write(&store, "garbage".repeat(2000)).expect("written");
+    let begun = std::time::Instant::now();
+    let said = refuses_to_serve(&["--listen", "127.0.0.1:0", "--data-dir", &directory]);
+    assert!(said.contains("store.db is damaged") && said.contains("moorage store rebuild"), "{said}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    std::fs::write(&store, kept).expect("written");
+    assert_eq!(good.sql("SELECT 1"), Ok("1".into()), "a refused server takes nothing down");
+
     // A key that opens nothing.
     let key = installation.directory.join("master.key");
     let kept = std::fs::read(&key).expect("a key");

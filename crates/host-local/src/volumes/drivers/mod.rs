@@ -96,8 +96,8 @@ pub(crate) fn remove(volume: &Path) -> io::Result<()> {
     files::remove(&unfinished_image_of(volume))
 }
 
-/// What drivers are called, for hints.
-const NAMES: &str = "directory, reflink, btrfs, image";
+/// How volumes can be kept, by name.
+pub const VOLUME_DRIVERS: [&str; 4] = ["directory", "reflink", "btrfs", "image"];
 
 /// The driver that was asked for, or the best that works where the volumes are. `before` is what they were made with so far.
 pub(crate) fn find(wanted: Option<&str>, before: Option<&str>, volumes: &Path) -> HostResult<Box<dyn Driver>> {
@@ -136,7 +136,7 @@ pub(crate) fn find(wanted: Option<&str>, before: Option<&str>, volumes: &Path) -
         },
         Some(other) => {
             let problem = Problem::new(ProblemCode::ConfigInvalid, format!("There is no volume driver called {other}."));
-            Err(problem.hint(format!("Volume drivers are: {NAMES}.")).into())
+            Err(problem.hint(format!("Volume drivers are: {}.", VOLUME_DRIVERS.join(", "))).into())
         }
     }
 }
