@@ -109,7 +109,9 @@ impl App {
         // A name that is somebody's e-mail address (or the other way round) would sign in either.
         for text in [&user.name, &user.email] {
             if uow.signing_in(text).await.map_err(problem::store)?.is_some() {
-                return Err(Problem::new(ProblemCode::NameTaken, "A user of that name or e-mail address already exists.").field("name"));
+                return Err(Problem::new(ProblemCode::NameTaken, "A user of that name or e-mail address already exists.")
+                    .hint("Choose another name, or change that user: `moorage user change NAME`.")
+                    .field("name"));
             }
         }
         let account = NewAccount {

@@ -139,12 +139,18 @@ impl Server {
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| {
             let why = root_cause(&error);
-            let failure = if error.is_timeout() {
-                Failure::new(format!("The server at {} did not answer in time.", self.base))
+            let (happened, hint) = if error.is_timeout() {
+                ("did not answer in time", "Is it running? Start it with 'moorage serve', or name another with --server.")
+            } else if error.is_builder() {
+                return Failure::new("The request cannot be sent.")
+                    .why(why)
+                    .hint("A token is one line of letters, digits and signs: look at where it comes from.");
+            } else if error.is_connect() {
+                ("cannot be reached", "Is it running? Start it with 'moorage serve', or name another with --server.")
             } else {
-                Failure::new(format!("The server at {} cannot be reached.", self.base))
+                ("did not answer", "Is it still running, and is that its URL? One that serves https is reached with https:// only.")
             };
-            failure.why(why).hint("Is it running? Start it with 'moorage serve', or name another with --server.").passing()
+            Failure::new(format!("The server at {} {happened}.", self.base)).why(why).hint(hint).passing()
         })?;
         let status = response.status();
         if status.is_success() {

@@ -104,7 +104,11 @@ pub fn read(path: &Path) -> Result<Contents> {
             .detail(why)
             .hint("Use another copy of it; nothing was changed.")
     };
-    let file = File::open(path).map_err(|error| unusable(error.to_string()))?;
+    let file = File::open(path).map_err(|error| {
+        Problem::new(ProblemCode::InvalidRequest, format!("The backup {} cannot be read.", path.display()))
+            .detail(error.to_string())
+            .hint("Name the file that `moorage store backup` wrote; nothing was changed.")
+    })?;
     let mut lines = BufReader::new(file).lines();
     let mut digest = Sha256::new();
     let first = lines.next().transpose().map_err(|error| unusable(error.to_string()))?.unwrap_or_default();
