@@ -35,12 +35,12 @@ pub async fn open(directory: &Path, address: &StoreAddress, now: Timestamp) -> R
     if let StoreAddress::File(path) = address
         && !path.exists()
     {
-        refuse_orphans(directory, &format!("{} is missing", path.display()))?;
+        refuse_to_begin_anew(directory, &format!("{} is missing", path.display()))?;
     }
     let store = open_store(address).await?;
     let known = store.look().await?.fact("installation").await?.is_some();
     if !known {
-        refuse_orphans(directory, "the store is empty")?;
+        refuse_to_begin_anew(directory, "the store is empty")?;
     }
     let master_key = master_key(directory, known)?;
     let identity = match Identity::read(directory)? {
@@ -112,18 +112,24 @@ async fn identity_in_store(store: &Store, address: &StoreAddress) -> Result<Opti
 /// Databases without a store are somebody's: nothing begins anew beside them.
 fn refuse_orphans(directory: &Path, why: &str) -> Result<(), Problem> {
     let instances = moorage_host_local::Kept::instances(directory).map_err(|error| error.problem)?.len();
-    if instances == 0 {
-        return Ok(());
-    }
-    Err(Problem::new(
-        ProblemCode::DataDirectoryUnusable,
-        format!("The store is missing, but {instances} databases are in {}.", directory.display()),
-    )
-    .detail(format!("{why}."))
-    .hint(
-        "Put the store back from a backup (`moorage store restore`), or rebuild it from what is kept beside the databases \
-         (`moorage store rebuild`). Databases keep serving meanwhile; nothing was changed.",
-    ))
+    if instances == 0 { Ok(()) } else { Err(store_is_missing(directory, &format!("{instances} databases are"), why)) }
+}
+
+/// Nor is another installation begun on a machine that belonged to one and has none of its databases: the other machines would find
+/// it in their store's place.
+fn refuse_to_begin_anew(directory: &Path, why: &str) -> Result<(), Problem> {
+    refuse_orphans(directory, why)?;
+    let belonged = directory.join("manifest.json").exists();
+    if belonged { Err(store_is_missing(directory, "the manifest of an installation is", why)) } else { Ok(()) }
+}
+
+fn store_is_missing(directory: &Path, what_is_there: &str, why: &str) -> Problem {
+    Problem::new(ProblemCode::DataDirectoryUnusable, format!("The store is missing, but {what_is_there} in {}.", directory.display()))
+        .detail(format!("{why}."))
+        .hint(
+            "Put the store back from a backup (`moorage store restore`), or rebuild it from what is kept beside the databases \
+             (`moorage store rebuild`). Databases keep serving meanwhile; nothing was changed.",
+        )
 }
 
 /// The master key: made by the first start, and from then on only read, because nothing else opens what it has sealed.

@@ -6,7 +6,7 @@ use moorage_domain::cluster::Wish;
 use moorage_domain::{ClusterId, InstanceId, Problem, ProblemCode, Timestamp};
 use moorage_host_local::Kept;
 use moorage_operations::manifest::Manifest;
-use moorage_store::{Clusters, Secrets, Store, StoreAddress, StoredRow, StoredValue, UnitOfWork};
+use moorage_store::{Clusters, Secrets, Store, StoreAddress, StoredRow, StoredValue, Transfer, UnitOfWork};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -23,6 +23,9 @@ pub struct Rebuilt {
 
 /// Tables of what a cluster can be without.
 const BESIDE: &[&str] = &["allocation", "plan_cluster", "api_id"];
+
+/// Tables of whom a person misses.
+const PEOPLE: [&str; 3] = ["project", "account", "team"];
 
 /// Brings back what is missing, each cluster as a whole or not at all.
 pub async fn run(directory: &Path, address: &StoreAddress, now: Timestamp) -> Result<Rebuilt> {
@@ -51,11 +54,13 @@ fn people(kept: &Kept, directory: &Path) -> Result<Manifest, Problem> {
 async fn fill(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
     let mut rebuilt = Rebuilt::default();
     let mut uow = store.begin().await?;
-    // With people in the store, it was restored: who left since is not let in again.
-    if uow.fact("installation").await?.is_none() {
-        for row in &people.rows {
-            uow.insert_row(row).await?;
+    match uow.fact("installation").await? {
+        None => {
+            for row in &people.rows {
+                uow.insert_row(row).await?;
+            }
         }
+        Some(installation) => people_beside(&mut uow, &installation, &people.rows, &mut rebuilt).await?,
     }
     let mut seen = BTreeSet::new();
     let mut hosts = BTreeSet::new();
@@ -81,6 +86,33 @@ async fn fill(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
     }
     uow.commit().await?;
     Ok(rebuilt)
+}
+
+/// With people in the store, it was restored, or another machine that shares it was rebuilt first: who left since is not let in again.
+async fn people_beside(uow: &mut UnitOfWork, installation: &str, rows: &[StoredRow], rebuilt: &mut Rebuilt) -> Result<()> {
+    let of_installation = rows.iter().find(|row| row.table == "installation" && row.text("name") == Some("installation"));
+    if of_installation.is_some_and(|row| row.text("value") != Some(installation)) {
+        return Err(Problem::new(ProblemCode::DataDirectoryUnusable, "The store is not the one of this data directory's installation.")
+            .hint("Name the right one with MOORAGE_DATABASE_URL or `[store] url`. Nothing was changed.")
+            .into());
+    }
+    let mut there = BTreeSet::new();
+    for table in PEOPLE {
+        uow.each_row(table, |row| {
+            there.extend(row.text("id").map(str::to_owned));
+            Ok(())
+        })
+        .await?;
+    }
+    let of_people = rows.iter().filter(|row| PEOPLE.contains(&row.table.as_str()));
+    for row in of_people.filter(|row| !row.text("id").is_some_and(|id| there.contains(id))) {
+        rebuilt.lines.push(format!(
+            "{} {}: known on this machine and not in the store; it is not let in again, make it anew if it should be there",
+            row.table,
+            row.text("name").unwrap_or_default()
+        ));
+    }
+    Ok(())
 }
 
 fn term(rows: &[StoredRow]) -> i64 {
@@ -133,6 +165,10 @@ async fn cluster(
                 rebuilt.lines.push(format!("{name}: it was being deleted; delete it again if that is still meant"));
             }
         }
+    }
+    // The manifest of people may date from before this machine joined, on whichever machine it was taken from.
+    if let Some(host) = host.as_deref().and_then(|host| moorage_domain::HostId::parse(host).ok()) {
+        uow.insert_host(&host, &first_start::host_name(), crate::serve::now()).await?;
     }
     if !uow.insert_rows_if_they_fit(&own).await? {
         rebuilt.lines.push(format!(
@@ -193,7 +229,7 @@ fn without_manifest(kept: &Kept) -> Vec<&InstanceId> {
 mod tests {
     use super::*;
     use moorage_domain::replication::Replication;
-    use moorage_store::{Transfer, Write};
+    use moorage_store::Write;
     use moorage_testkit::{TestStore, a_cluster};
 
     async fn manifests_of(store: &TestStore, change: impl Fn(&mut StoredRow)) -> Kept {
@@ -306,6 +342,42 @@ mod tests {
             let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
             assert_eq!(rebuilt.brought_back, brought_back, "{:?}", rebuilt.lines);
         }
+    }
+
+    #[tokio::test]
+    async fn a_machine_nobody_knows_any_more_brings_its_databases_back() {
+        let (lost, found) = (TestStore::open().await, TestStore::open().await);
+        lost.insert(&a_cluster(1)).await;
+        let mut kept = manifests_of(&lost, |_| {}).await;
+        let mut manifest: serde_json::Value = serde_json::from_str(&kept.manifests[0].1).expect("a document");
+        manifest["rows"].as_array_mut().expect("rows").retain(|row| row["table"] != "host");
+        kept.manifests[0].1 = manifest.to_string();
+        let people = people(&kept, Path::new("/d")).expect("people");
+        let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+        assert_eq!(rebuilt.brought_back, 1, "{:?}", rebuilt.lines);
+    }
+
+    #[tokio::test]
+    async fn the_store_of_another_installation_stays_as_it_is() {
+        let (lost, found) = (TestStore::open().await, TestStore::open().await);
+        lost.insert(&a_cluster(1)).await;
+        for (store, installation) in [(&lost, "this"), (&found, "another")] {
+            let mut uow = store.store().begin().await.expect("begun");
+            uow.set_fact("installation", installation).await.expect("set");
+            uow.commit().await.expect("committed");
+        }
+        let kept = manifests_of(&lost, |_| {}).await;
+        let refused = fill(found.store(), &kept, people(&kept, Path::new("/d")).expect("people")).await.expect_err("refused");
+        assert!(refused.to_string().contains("not the one of this data directory"), "{refused:#}");
+        let mut hosts = 0;
+        let mut look = found.store().look().await.expect("a look");
+        look.each_row("host", |_| {
+            hosts += 1;
+            Ok(())
+        })
+        .await
+        .expect("counted");
+        assert_eq!(hosts, 0);
     }
 
     #[tokio::test]

@@ -161,6 +161,7 @@ async fn filling(opened: &Opened, rows: &[moorage_store::StoredRow], schema: i64
     if !store.look().await?.is_empty().await? {
         return Err(refused("The database already has the store of an installation in it.").hint("Name an empty one.").into());
     }
+    refuse_newer_tables(&opened.store, schema).await?;
     let mut uow = store.begin().await?;
     for row in rows {
         uow.insert_row(row).await?;
@@ -168,6 +169,26 @@ async fn filling(opened: &Opened, rows: &[moorage_store::StoredRow], schema: i64
     uow.commit().await?;
     store.close().await;
     Ok(())
+}
+
+/// Rows go into tables of their own version only: what a migration does to rows would be left out. A server that finds a database empty
+/// makes the newest tables in it before it refuses to begin anew.
+async fn refuse_newer_tables(address: &StoreAddress, schema: i64) -> Result<()> {
+    let StoreAddress::PostgreSql(_) = address else { return Ok(()) };
+    let found = match Store::connect_as_it_is(address).await {
+        Ok(store) => {
+            store.close().await;
+            moorage_store::SCHEMA_VERSION
+        }
+        Err(StoreError::OtherVersion { found, .. }) => found,
+        Err(other) => return Err(anyhow::Error::new(other).context("opening the store")),
+    };
+    if found == schema {
+        return Ok(());
+    }
+    Err(refused(format!("The database has tables of schema version {found}, though no rows; those of the backup are of version {schema}."))
+        .hint("Make the database anew, and restore before a server is started on it.")
+        .into())
 }
 
 fn remove_store_file(path: &Path) {

@@ -52,9 +52,19 @@ impl TestPostgreSql {
         self.run("pg_ctl", &["start", "-w", "-l", &log, "-o", &options]);
     }
 
+    /// Drops the database with everything in it, whoever is connected, and makes an empty one in its place.
+    ///
+    /// # Panics
+    /// When that does not work.
+    pub fn lose_everything(&self) {
+        self.run("dropdb", &["--force", "--maintenance-db=template1", "postgres"]);
+        self.run("createdb", &["--maintenance-db=template1", "postgres"]);
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) {
         let mut command = Command::new(PathBuf::from(PROGRAMS).join(program));
-        command.current_dir(self.directory.path()).args(arguments).arg("-D").arg(self.directory.path().join("data"));
+        command.current_dir(self.directory.path()).args(arguments);
+        command.env("PGDATA", self.directory.path().join("data")).env("PGHOST", self.directory.path()).env("PGUSER", "moorage");
         if is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
