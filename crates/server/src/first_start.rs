@@ -7,7 +7,7 @@ use moorage_domain::tenant::Role;
 use moorage_domain::{HostId, Problem, ProblemCode, ProjectId, Timestamp, TokenId, UserId};
 use moorage_secrets as secrets;
 use moorage_secrets::{CertificateAuthority, MasterKey};
-use moorage_store::{NewAccount, NewCredential, Secrets, Store, StoreAddress, StoreError};
+use moorage_store::{NewAccount, NewCredential, Rows, Secrets, Store, StoreAddress, StoreError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use std::path::Path;
@@ -27,6 +27,15 @@ pub struct Opened {
 /// The file of a store that is not on another database.
 pub fn store_file(directory: &Path) -> std::path::PathBuf {
     directory.join("store.db")
+}
+
+/// Takes a store's file away, with what the database keeps beside it.
+pub fn remove_store_file(path: &Path) {
+    for ending in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        drop(std::fs::remove_file(name));
+    }
 }
 
 /// Opens an installation, making it where there is none. A store that is gone while databases are there is not started over, and a
@@ -59,7 +68,7 @@ pub async fn open(directory: &Path, address: &StoreAddress, now: Timestamp) -> R
         }
     };
     ensure(&store, &master_key, directory, &identity, now).await?;
-    let authority = authority(&store, &master_key).await?;
+    let authority = authority(&mut store.look().await?, &master_key).await?;
     Ok(Opened { store, master_key, authority, identity })
 }
 
@@ -128,7 +137,7 @@ fn store_is_missing(directory: &Path, what_is_there: &str, why: &str) -> Problem
         .detail(format!("{why}."))
         .hint(
             "Put the store back from a backup (`moorage store restore`), or rebuild it from what is kept beside the databases \
-             (`moorage store rebuild`). Databases keep serving meanwhile; nothing was changed.",
+             (`moorage store rebuild`). To begin another installation, name another directory. Databases keep serving meanwhile; nothing was changed.",
         )
 }
 
@@ -199,16 +208,20 @@ async fn ensure(store: &Store, master_key: &MasterKey, directory: &Path, identit
 }
 
 /// The certificate authority that the first start made; what seals its key is the store's master key and no other.
-async fn authority(store: &Store, master_key: &MasterKey) -> Result<CertificateAuthority> {
-    let mut look = store.look().await?;
-    let certificate = look.fact("authority").await?.context("the store has no certificate authority")?;
-    let key = look.fact("authority-key").await?.context("the store has no key of the certificate authority")?;
+async fn authority(rows: &mut impl Rows, master_key: &MasterKey) -> Result<CertificateAuthority> {
+    let certificate = rows.fact("authority").await?.context("the store has no certificate authority")?;
+    let key = rows.fact("authority-key").await?.context("the store has no key of the certificate authority")?;
     CertificateAuthority::load(&certificate, &key, master_key).map_err(|error| {
         Problem::new(ProblemCode::DataDirectoryUnusable, "The master key is not the one that sealed this store's secrets.")
             .detail(error.to_string())
             .hint("Put the right master.key into the data directory. Databases keep serving meanwhile; nothing was changed.")
             .into()
     })
+}
+
+/// Refuses a master key that does not open what these rows have sealed.
+pub async fn check_key(rows: &mut impl Rows, directory: &Path) -> Result<()> {
+    authority(rows, &master_key(directory, true)?).await.map(drop)
 }
 
 const BOOTSTRAP: &str = "bootstrap.json";

@@ -31,12 +31,24 @@ const PEOPLE: [&str; 3] = ["project", "account", "team"];
 pub async fn run(directory: &Path, address: &StoreAddress, now: Timestamp) -> Result<Rebuilt> {
     let kept = Kept::read(directory)?;
     let people = people(&kept, directory)?;
+    let missing = matches!(address, StoreAddress::File(path) if !path.exists());
     let store = first_start::open_store(address).await?;
-    let rebuilt = fill(&store, &kept, people).await;
+    let rebuilt = fill_unless_the_key_is_wrong(&store, &kept, people, directory).await;
     store.close().await;
+    if let (Err(_), true, StoreAddress::File(path)) = (&rebuilt, missing, address) {
+        first_start::remove_store_file(path);
+    }
     let rebuilt = rebuilt?;
-    // Opened as a server does: the key is tried, and this machine is known.
+    // Opened as a server does: this machine is known then.
     first_start::open(directory, address, now).await?.store.close().await;
+    Ok(rebuilt)
+}
+
+async fn fill_unless_the_key_is_wrong(store: &Store, kept: &Kept, people: Manifest, directory: &Path) -> Result<Rebuilt> {
+    let mut uow = store.begin().await?;
+    let rebuilt = fill(&mut uow, kept, people).await?;
+    first_start::check_key(&mut uow, directory).await?;
+    uow.commit().await?;
     Ok(rebuilt)
 }
 
@@ -51,16 +63,15 @@ fn people(kept: &Kept, directory: &Path) -> Result<Manifest, Problem> {
     Manifest::parse(text).map_err(|error| unusable(format!("The installation's manifest: {error}.")))
 }
 
-async fn fill(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
+async fn fill(uow: &mut UnitOfWork, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
     let mut rebuilt = Rebuilt::default();
-    let mut uow = store.begin().await?;
     match uow.fact("installation").await? {
         None => {
             for row in &people.rows {
                 uow.insert_row(row).await?;
             }
         }
-        Some(installation) => people_beside(&mut uow, &installation, &people.rows, &mut rebuilt).await?,
+        Some(installation) => people_beside(uow, &installation, &people.rows, &mut rebuilt).await?,
     }
     let mut seen = BTreeSet::new();
     let mut hosts = BTreeSet::new();
@@ -76,7 +87,7 @@ async fn fill(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
     // Of several manifests of one cluster, the one that knows the latest term.
     manifests.sort_by_key(|rows| std::cmp::Reverse(term(rows)));
     for rows in manifests {
-        cluster(&mut uow, kept, rows, &mut seen, &mut hosts, &mut rebuilt).await?;
+        cluster(uow, kept, rows, &mut seen, &mut hosts, &mut rebuilt).await?;
     }
     for instance in without_manifest(kept) {
         rebuilt.lines.push(format!("instance {instance}: it was never finished, or has no manifest; its files are left alone"));
@@ -84,7 +95,6 @@ async fn fill(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
     for host in hosts {
         uow.project_states(&moorage_domain::HostId::parse(&host)?).await?;
     }
-    uow.commit().await?;
     Ok(rebuilt)
 }
 
@@ -232,6 +242,13 @@ mod tests {
     use moorage_store::Write;
     use moorage_testkit::{TestStore, a_cluster};
 
+    async fn filled(store: &Store, kept: &Kept, people: Manifest) -> Result<Rebuilt> {
+        let mut uow = store.begin().await?;
+        let rebuilt = fill(&mut uow, kept, people).await?;
+        uow.commit().await?;
+        Ok(rebuilt)
+    }
+
     async fn manifests_of(store: &TestStore, change: impl Fn(&mut StoredRow)) -> Kept {
         let mut look = store.store().look().await.expect("a look");
         let text = |rows: Vec<StoredRow>| {
@@ -264,7 +281,7 @@ mod tests {
         })
         .await;
         let people = people(&kept, Path::new("/d")).expect("people");
-        let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+        let rebuilt = filled(found.store(), &kept, people).await.expect("rebuilt");
         assert_eq!((rebuilt.brought_back, rebuilt.known_already), (1, 0));
         assert!(rebuilt.lines.iter().any(|line| line.contains("delete it again")), "{:?}", rebuilt.lines);
         assert!(rebuilt.lines.iter().any(|line| line.contains("never finished")), "{:?}", rebuilt.lines);
@@ -298,7 +315,7 @@ mod tests {
         let mut uow = found.store().begin().await.expect("begun");
         uow.give_number("globo", "database", "another").await.expect("the number is given again");
         uow.commit().await.expect("committed");
-        let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+        let rebuilt = filled(found.store(), &kept, people).await.expect("rebuilt");
         assert_eq!(rebuilt.brought_back, 1, "{:?}", rebuilt.lines);
         for words in ["no more databases are put there", "known as one of its cluster only", "it has another one", "is back"] {
             assert!(rebuilt.lines.iter().any(|line| line.contains(words)), "{words}: {:?}", rebuilt.lines);
@@ -312,7 +329,7 @@ mod tests {
             }
         })
         .await;
-        let rebuilt = fill(found.store(), &kept, self::people(&kept, Path::new("/d")).expect("people")).await.expect("rebuilt");
+        let rebuilt = filled(found.store(), &kept, self::people(&kept, Path::new("/d")).expect("people")).await.expect("rebuilt");
         assert!(rebuilt.brought_back == 0 && rebuilt.lines.iter().any(|line| line.contains("contradicts")), "{:?}", rebuilt.lines);
     }
 
@@ -339,7 +356,7 @@ mod tests {
             })
             .await;
             let people = people(&kept, Path::new("/d")).expect("people");
-            let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+            let rebuilt = filled(found.store(), &kept, people).await.expect("rebuilt");
             assert_eq!(rebuilt.brought_back, brought_back, "{:?}", rebuilt.lines);
         }
     }
@@ -353,7 +370,7 @@ mod tests {
         manifest["rows"].as_array_mut().expect("rows").retain(|row| row["table"] != "host");
         kept.manifests[0].1 = manifest.to_string();
         let people = people(&kept, Path::new("/d")).expect("people");
-        let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+        let rebuilt = filled(found.store(), &kept, people).await.expect("rebuilt");
         assert_eq!(rebuilt.brought_back, 1, "{:?}", rebuilt.lines);
     }
 
@@ -367,7 +384,7 @@ mod tests {
             uow.commit().await.expect("committed");
         }
         let kept = manifests_of(&lost, |_| {}).await;
-        let refused = fill(found.store(), &kept, people(&kept, Path::new("/d")).expect("people")).await.expect_err("refused");
+        let refused = filled(found.store(), &kept, people(&kept, Path::new("/d")).expect("people")).await.expect_err("refused");
         assert!(refused.to_string().contains("not the one of this data directory"), "{refused:#}");
         let mut hosts = 0;
         let mut look = found.store().look().await.expect("a look");
@@ -387,7 +404,7 @@ mod tests {
         let mut kept = manifests_of(&lost, |_| {}).await;
         let people = people(&kept, Path::new("/d")).expect("people");
         kept.manifests[1].1 = kept.manifests[1].1.replace("\"version\":1", "\"version\":9");
-        let rebuilt = fill(found.store(), &kept, people).await.expect("rebuilt");
+        let rebuilt = filled(found.store(), &kept, people).await.expect("rebuilt");
         assert_eq!(rebuilt.brought_back, 0);
         assert!(rebuilt.lines[0].contains("another version"), "{:?}", rebuilt.lines);
     }

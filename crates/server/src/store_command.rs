@@ -112,7 +112,7 @@ async fn restore(opened: &Opened, file: &Path) -> Result<()> {
     restore_files(&opened.directory, &contents)?;
     let made = filling(opened, &contents.rows, contents.schema).await;
     if let (Err(_), StoreAddress::File(path)) = (&made, &opened.store) {
-        remove_store_file(path);
+        first_start::remove_store_file(path);
     }
     made?;
     // Brought up to date, and tried with the key.
@@ -189,14 +189,6 @@ async fn refuse_newer_tables(address: &StoreAddress, schema: i64) -> Result<()> 
     Err(refused(format!("The database has tables of schema version {found}, though no rows; those of the backup are of version {schema}."))
         .hint("Make the database anew, and restore before a server is started on it.")
         .into())
-}
-
-fn remove_store_file(path: &Path) {
-    for ending in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        drop(std::fs::remove_file(name));
-    }
 }
 
 async fn copy(opened: &Opened) -> Result<()> {

@@ -115,6 +115,15 @@ fn is_rebuilt_while_databases_run(keeping: &Keeping) {
     keeping.lose(&installation);
     let told = refused_to_serve(&installation);
     assert!(told.contains("3 databases") && told.contains("moorage store rebuild"), "{told}");
+    // A key that is not the one changes nothing, as it says.
+    let key = installation.directory.join("master.key");
+    let right = std::fs::read(&key).expect("a key");
+    std::fs::copy(Installation::start().directory.join("master.key"), &key).expect("another key");
+    let refused = installation.cli(&["store", "rebuild"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("master key is not the one") && told.contains("nothing was changed"), "{told}");
+    assert!(!installation.directory.join("store.db").exists(), "no file is left for the next one to find");
+    std::fs::write(&key, right).expect("the right key");
     let told = succeeded(&installation.cli(&["store", "rebuild"]));
     assert!(told.contains("3 databases are in the store again"), "{told}");
     let told = succeeded(&installation.cli(&["store", "rebuild"]));
