@@ -5,8 +5,8 @@ mod support;
 
 use axum::body::Body;
 use http::Request;
-use moorage_domain::UserId;
-use moorage_store::{StoredValue, Transfer};
+use moorage_domain::{Timestamp, TokenId, UserId};
+use moorage_store::{NewCredential, StoredValue, Transfer};
 use serde_json::{Value, json};
 use support::{ACCESS_KEY, ControlPlane, HOST, TOKEN, millis, signature};
 
@@ -69,6 +69,25 @@ async fn what_has_expired_or_was_ended_proves_nothing() {
         let detail = refused["errors"][0]["detail"].as_str().expect("a reason").to_owned();
         assert!(status == 401 && detail.contains(word) && detail.contains("server's clock says"), "{detail}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_have_expired_keep_nobody_from_making_another() {
+    let plane = ControlPlane::start().await;
+    let (me, at) = (UserId::from_bits(1), support::now());
+    let ended = NewCredential { account: &me, name: None, expires_at: Some(Timestamp(at.0 - 1_000_000)) };
+    let mut uow = plane.store().begin().await.expect("begun");
+    for number in 1000..1150_u32 {
+        uow.insert_token(&ended, &TokenId::from_bits(number.into()), &format!("digest {number}"), at).await.expect("a token");
+    }
+    uow.commit().await.expect("committed");
+    let wish = json!({"name": "job"});
+    let make = || plane.ask_with("POST", "/moorage/v1/tokens", TOKEN, &wish);
+    // One that is good was there.
+    for number in 1..100 {
+        assert_eq!(make().await.status(), 201, "{number}");
+    }
+    assert_eq!(make().await.status(), 409, "of those that are good there is an end");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

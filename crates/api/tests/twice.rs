@@ -5,6 +5,7 @@ mod support;
 
 use axum::body::Body;
 use http::{Request, Response};
+use moorage_api::ApiOptions;
 use moorage_domain::{Timestamp, UserId};
 use moorage_store::IdempotencyKeys;
 use serde_json::{Value, json};
@@ -100,21 +101,25 @@ async fn a_request_that_was_refused_may_be_made_again_with_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_whose_sender_goes_away_is_brought_to_its_end() {
-    let plane = ControlPlane::start().await;
-    for (number, patience) in (0..12_u64).map(|number| (number, Duration::from_millis(number * number))) {
-        let (name, key) = (format!("user-{number}"), format!("key-{number}"));
-        let headers: Headers<'_> = &[("idempotency-key", &key)];
-        let make =
-            || ask(&plane, TOKEN, "POST", "/users", headers, Some(json!({"name": name, "role": "viewer", "password": "correct horse"})));
-        let _gone = tokio::time::timeout(patience, make()).await;
-        let mut again = make().await;
-        while json_of(&again)["code"] == "idempotency-key-in-use" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            again = make().await;
-        }
-        assert_eq!((again.status().as_u16(), &json_of(&again)["name"]), (201, &json!(name)), "gone after {patience:?}");
+async fn a_request_that_takes_longer_than_it_may_is_brought_to_its_end_and_its_answer_is_there_for_who_repeats_it() {
+    let plane = ControlPlane::start_with(ApiOptions { request_timeout: Duration::from_millis(300), ..ApiOptions::default() }).await;
+    let key: Headers<'_> = &[("idempotency-key", "slow-1")];
+    let make = || ask(&plane, TOKEN, "POST", "/users", key, Some(json!({"name": "ann", "role": "viewer", "password": "correct horse"})));
+    // Nobody else writes for longer than that.
+    let writing = plane.store().begin().await.expect("a transaction");
+    let written = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        drop(writing);
+    };
+    let (given_up, ()) = tokio::join!(make(), written);
+    assert_eq!((given_up.status().as_u16(), json_of(&given_up)["code"].as_str()), (500, Some("internal")));
+    let mut again = make().await;
+    while json_of(&again)["code"] == "idempotency-key-in-use" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        again = make().await;
     }
+    assert_eq!((again.status().as_u16(), &json_of(&again)["name"]), (201, &json!("ann")));
+    assert_eq!(again.headers()["idempotent-replayed"], "true", "it was made by the first request");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,12 +130,14 @@ async fn a_request_that_broke_off_is_not_carried_out_a_second_time() {
     assert_eq!(ask_for().await.status(), 201);
     let me = UserId::parse(&format!("{:032x}", 1)).expect("an identifier");
     // As a server leaves it that ends before it has kept the answer.
+    let mut uow = plane.store().begin().await.expect("a transaction");
+    let known = uow.keyed_request(&me, "token-2").await.expect("read").expect("known");
+    uow.forget_keyed(&me, "token-2").await.expect("forgotten");
+    assert!(uow.begin_keyed(&me, "token-2", &known.request, Timestamp(0), now()).await.expect("begun"));
+    uow.commit().await.expect("kept");
     let broke_off = async |ago: i64| {
         let mut uow = plane.store().begin().await.expect("a transaction");
-        let known = uow.keyed_request(&me, "token-2").await.expect("read").expect("known");
-        uow.forget_keyed(&me, "token-2").await.expect("forgotten");
-        let at = Timestamp(now().0 - ago * 1_000_000);
-        assert!(uow.begin_keyed(&me, "token-2", &known.request, Timestamp(0), at).await.expect("begun"));
+        uow.date_keyed_back(&me, "token-2", Timestamp(now().0 - ago * 1_000_000)).await.expect("noted");
         uow.commit().await.expect("kept");
     };
     for (ago, code) in [(10, "idempotency-key-in-use"), (600, "outcome-unknown"), (23 * 3600, "outcome-unknown")] {

@@ -18,7 +18,7 @@ const PASSWORD_LENGTH: RangeInclusive<usize> = 10..=128;
 
 fn refused() -> Problem {
     Problem::new(ProblemCode::Unauthenticated, "The credentials are not valid.")
-        .hint("They may be mistyped, expired or ended. Sign in with a password, or with another token: `moorage token create` makes one.")
+        .hint("Look whether they are mistyped, have expired or were ended.")
 }
 
 /// Characters of a name nobody has that are remembered: no user's name or e-mail address is longer.

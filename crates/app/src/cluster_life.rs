@@ -187,8 +187,8 @@ pub(crate) fn busy(holder: &Holder) -> Problem {
 
 pub(crate) fn wrong_state(cluster: &Cluster, allowed: &[ServiceState]) -> Problem {
     let hint = match cluster.state {
-        ServiceState::Stopped => "It is stopped: `moorage cluster start NAME` starts it.",
-        ServiceState::Running if allowed.contains(&ServiceState::Stopped) => "It runs: `moorage cluster stop NAME` stops it.",
+        ServiceState::Stopped => "It is stopped. If it should run, `moorage cluster start NAME` starts it.",
+        ServiceState::Running => "It runs already.",
         _ if cluster.operation.is_some() => "Wait until the operation that holds it has ended: `moorage operation list` shows it.",
         _ => "`moorage cluster show NAME` says why it is in that state, and `moorage operation list` what led there.",
     };

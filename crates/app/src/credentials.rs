@@ -89,8 +89,9 @@ impl App {
         let secret = secrets::random_token().map_err(|e| problem::internal(&e))?;
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         let user = find(&mut uow, actor, user).await?;
-        bounded(uow.tokens_of(&user.id).await.map_err(problem::store)?.len())?;
         let (id, at) = (TokenId::from_bits(fresh()), wall_now());
+        let known = uow.tokens_of(&user.id).await.map_err(problem::store)?;
+        bounded(known.iter().filter(|token| token.expires_at.is_none_or(|end| end > at)).count())?;
         let credential = NewCredential { account: &user.id, name: new.name.as_deref(), expires_at };
         uow.insert_token(&credential, &id, &secrets::token_digest(secret.expose_secret()), at).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)?;

@@ -66,7 +66,11 @@ impl App {
             return Ok(known);
         }
         let noted = self.parts.store.look().await.map_err(problem::store)?.enforcement_on(host).await.map_err(problem::store)?;
-        let noted = noted.and_then(|noted| serde_json::from_str(&noted).ok()).unwrap_or_else(Enforcement::unknown);
+        let noted = noted.map(|noted| serde_json::from_str(&noted)).transpose().unwrap_or_else(|error| {
+            tracing::warn!(%host, %error, "what binds on another machine cannot be read; nothing is promised of it");
+            None
+        });
+        let noted = noted.unwrap_or_else(Enforcement::unknown);
         let noted = Arc::new(noted);
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), (Instant::now(), noted.clone()));
         Ok(noted)

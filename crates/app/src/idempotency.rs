@@ -137,9 +137,27 @@ impl App {
     }
 
     /// Forgets a request that was refused: nothing was done, and the same one may be made again.
-    pub async fn forget_keyed(&self, actor: &Actor, key: &str) -> Result<(), Problem> {
-        let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
-        uow.forget_keyed(&actor.user, key).await.map_err(problem::store)?;
-        uow.commit().await.map_err(problem::store)
+    pub async fn forget_keyed(&self, actor: &Actor, key: &str) {
+        let forgotten = async {
+            let mut uow = self.parts.store.begin().await?;
+            uow.forget_keyed(&actor.user, key).await?;
+            uow.commit().await
+        };
+        if let Err(error) = forgotten.await {
+            tracing::warn!(%error, "a key of a request that was refused could not be forgotten; repeated, its outcome is said not to be known");
+        }
+    }
+
+    /// Notes that nobody is at a request any more and that its outcome is not known.
+    pub async fn break_off_keyed(&self, actor: &Actor, key: &str) {
+        let at = Timestamp(now().0.saturating_sub(i64::try_from(ABANDONED.as_micros()).unwrap_or(i64::MAX)));
+        let noted = async {
+            let mut uow = self.parts.store.begin().await?;
+            uow.date_keyed_back(&actor.user, key, at).await?;
+            uow.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, seconds = ABANDONED.as_secs(), "that a request broke off could not be noted; until then it is said to go on");
+        }
     }
 }

@@ -44,7 +44,7 @@ pub async fn carry_out(mut connect: Connect, server: &Server, talk: &mut Talk) -
     let cluster: Cluster = read(&fetch(server, &connect.cluster).await?, "a cluster")?;
     let password = match &connect.password_file {
         Some(path) => Some(password::read(path)?),
-        None => std::env::var("MOORAGE_DB_PASSWORD").ok().map(SecretString::from),
+        None => std::env::var("MOORAGE_DB_PASSWORD").ok().filter(|password| !password.is_empty()).map(SecretString::from),
     };
     if connect.user.is_none()
         && let Some(database) = &connect.database
@@ -55,9 +55,16 @@ pub async fn carry_out(mut connect: Connect, server: &Server, talk: &mut Talk) -
     let authority = if connect.plain { None } else { Some(InMemory::new("moorage-ca.pem", &server.get_text("/ca").await?)?) };
     let secret = password.map(|password| InMemory::new("moorage-password", &password_file(&cluster.engine, &password))).transpose()?;
     let asked = if secret.is_some() { Asked::Not } else { Asked::here() };
-    let mut command = client(&cluster, &connect, secret.as_ref().map(InMemory::path), authority.as_ref().map(InMemory::path), asked)?;
+    let mut command = client(
+        &cluster,
+        &connect,
+        secret.as_ref().map(InMemory::path),
+        authority.as_ref().map(InMemory::path),
+        asked,
+        takes_statements(&connect.arguments),
+    )?;
     if asked == Asked::Nobody {
-        talk.say("No password was given, and there is no terminal to ask for one at: give it with --password-file or MOORAGE_DB_PASSWORD.");
+        talk.say("No password was given, and there is no terminal to ask for one at. Unless the client knows one itself, give it with --password-file or MOORAGE_DB_PASSWORD.");
     }
     if cluster.state != "RUNNING" {
         talk.say(&format!("The cluster is {}; the client may not get through.", cluster.state));
@@ -79,6 +86,12 @@ async fn owner_of(server: &Server, cluster: &str, database: &str) -> Result<Opti
         Err(failure) if failure.code.as_deref() == Some("database-not-found") => Ok(None),
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether the client takes its statements from a pipe or a file at its standard input, and not from its arguments.
+fn takes_statements(arguments: &[String]) -> bool {
+    let given = ["-c", "--command", "-f", "--file"];
+    !std::io::stdin().is_terminal() && !arguments.iter().any(|argument| given.iter().any(|option| argument.starts_with(option)))
 }
 
 /// Who tells the client the password where it was not given.
@@ -104,6 +117,7 @@ fn client(
     password: Option<&Path>,
     authority: Option<&Path>,
     asked: Asked,
+    piped: bool,
 ) -> Result<Command, Failure> {
     let (Some(address), Some(port)) = (&cluster.address, cluster.port) else {
         return Err(Failure::new(format!("The cluster '{}' has no endpoint yet.", cluster.name)).why(format!("It is {}.", cluster.state)));
@@ -115,8 +129,8 @@ fn client(
     match cluster.engine.as_str() {
         "mariadb" => {
             command = Command::new("mariadb");
-            // Only taken as the first argument.
-            command.args(password.map(|path| format!("--defaults-extra-file={}", path.display())));
+            // Only taken as the first argument. Alone, as the person's own file would have the last word.
+            command.args(password.map(|path| format!("--defaults-file={}", path.display())));
             // Left to itself the client takes a host that looks local for a reason to look for a socket.
             command.arg("--protocol=tcp").args(["--host", address, "--port", &port, "--user", user]);
             match authority {
@@ -136,9 +150,9 @@ fn client(
             if let Some(path) = password {
                 command.env("PGPASSFILE", path).env_remove("PGPASSWORD");
             }
-            command.args((asked == Asked::Nobody).then_some("--no-password"));
-            // As the other client does: who is not at a terminal learns by the exit code that a statement failed.
-            if !std::io::stdin().is_terminal() {
+            command.args((asked != Asked::Person).then_some("--no-password"));
+            if piped {
+                // As the other client does: the exit code says that a statement failed.
                 command.args(["--set", "ON_ERROR_STOP=1"]);
             }
             command.args(&connect.arguments);
@@ -149,7 +163,7 @@ fn client(
     Ok(command)
 }
 
-/// The password in the words of the client's own file: what is in the environment, every program that is started from the client has, too.
+/// The password in the words of the client's own file: it stays out of the environment, where `env` and the process list of the account show it.
 fn password_file(engine: &str, password: &SecretString) -> String {
     let password = password.expose_secret();
     match engine {
@@ -214,36 +228,39 @@ mod tests {
     fn mariadb_is_called_over_tcp_with_the_authority_and_without_the_password_in_its_arguments() {
         let given = Some(Path::new("/p"));
         let command =
-            client(&cluster("mariadb"), &connect(&["-e", "SELECT 1"]), given, Some(Path::new("/x")), Asked::Not).expect("a client");
+            client(&cluster("mariadb"), &connect(&["-e", "SELECT 1"]), given, Some(Path::new("/x")), Asked::Not, false).expect("a client");
         assert_eq!(command.get_program(), "mariadb");
         assert_eq!(
             arguments(&command).join(" "),
-            "--defaults-extra-file=/p --protocol=tcp --host 127.64.0.10 --port 2866 --user keeper --ssl-ca=/x --ssl-verify-server-cert -e SELECT 1 shop"
+            "--defaults-file=/p --protocol=tcp --host 127.64.0.10 --port 2866 --user keeper --ssl-ca=/x --ssl-verify-server-cert -e SELECT 1 shop"
         );
-        let asking = client(&cluster("mariadb"), &connect(&[]), None, None, Asked::Person).expect("a client");
+        let asking = client(&cluster("mariadb"), &connect(&[]), None, None, Asked::Person, false).expect("a client");
         assert!(arguments(&asking).contains(&"--password") && arguments(&asking).contains(&"--skip-ssl"));
-        let alone = client(&cluster("mariadb"), &connect(&[]), None, None, Asked::Nobody).expect("a client");
+        let alone = client(&cluster("mariadb"), &connect(&[]), None, None, Asked::Nobody, false).expect("a client");
         assert!(!arguments(&alone).contains(&"--password"), "it would read the SQL for an answer");
     }
 
     #[test]
     fn psql_verifies_the_whole_name_of_the_server() {
         let given = Some(Path::new("/p"));
-        let command = client(&cluster("postgresql"), &connect(&[]), given, Some(Path::new("/x")), Asked::Not).expect("a client");
-        assert!(arguments(&command).join(" ").starts_with("--host 127.64.0.10 --port 2866 --username keeper --dbname shop"));
+        let command = client(&cluster("postgresql"), &connect(&[]), given, Some(Path::new("/x")), Asked::Not, false).expect("a client");
+        let wanted = "--host 127.64.0.10 --port 2866 --username keeper --dbname shop --no-password";
+        assert_eq!(arguments(&command).join(" "), wanted, "a password that is not right is not asked for in its place");
         assert_eq!(environment(&command, "PGSSLMODE"), Some("verify-full"));
         assert_eq!(environment(&command, "PGSSLROOTCERT"), Some("/x"));
         assert_eq!(environment(&command, "PGPASSFILE"), Some("/p"));
-        let alone = client(&cluster("postgresql"), &connect(&[]), None, None, Asked::Nobody).expect("a client");
-        assert!(arguments(&alone).contains(&"--no-password"));
+        let alone = client(&cluster("postgresql"), &connect(&[]), None, None, Asked::Nobody, true).expect("a client");
+        assert!(arguments(&alone).join(" ").ends_with("--no-password --set ON_ERROR_STOP=1"));
+        let person = client(&cluster("postgresql"), &connect(&[]), None, None, Asked::Person, false).expect("a client");
+        assert!(arguments(&person).join(" ").ends_with("--dbname shop"));
     }
 
     #[test]
     fn a_cluster_without_endpoint_or_with_an_unknown_engine_is_refused() {
         let mut nowhere = cluster("mariadb");
         nowhere.address = None;
-        assert!(client(&nowhere, &connect(&[]), None, None, Asked::Not).is_err());
-        assert!(client(&cluster("sqlite"), &connect(&[]), None, None, Asked::Not).is_err());
+        assert!(client(&nowhere, &connect(&[]), None, None, Asked::Not, false).is_err());
+        assert!(client(&cluster("sqlite"), &connect(&[]), None, None, Asked::Not, false).is_err());
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Failure {
     pub fn interrupted(message: impl Into<String>) -> Self {
         Self { interrupted: true, ..Self::new(message) }
     }
-    /// For scripts: a problem as the API gives it (RFC 9457), without what is not known.
+    /// For scripts: title, code, detail and hint under the names they have in a problem of the API (RFC 9457), without what is not known.
     pub fn in_json(&self) -> String {
         let parts =
             [("title", Some(&self.message)), ("code", self.code.as_ref()), ("detail", self.why.as_ref()), ("hint", self.hint.as_ref())];

@@ -65,7 +65,10 @@ fn added<'a>(before: &str, now: &'a str) -> Option<&'a str> {
     match seen {
         Some(rest) => now.get(rest.len()..),
         None if before.is_empty() => Some(now),
-        None => now.find(before).and_then(|at| now.get(at + before.len()..)),
+        None => {
+            let at = now.rfind(before).filter(|at| *at == 0 || now[..*at].ends_with('\n'))?;
+            now.get(at + before.len()..)
+        }
     }
 }
 
@@ -79,6 +82,7 @@ mod tests {
         assert_eq!(added("a\nb\n", "a\nb\n"), Some(""));
         assert_eq!(added("a\nb\nc\n", "b\nc\nd\ne\n"), Some("d\ne\n"), "the beginning has moved on");
         assert_eq!(added("b\nc\n", "a\nb\nc\nd\n"), Some("d\n"), "more of it was asked for");
+        assert_eq!(added("b\n", "ab\nx\n"), None, "the end of a line is not that line");
         assert_eq!(added("a\n", "x\ny\n"), None, "more was added than is looked at, or the log began anew");
         assert_eq!(added("", "x\n"), Some("x\n"));
     }

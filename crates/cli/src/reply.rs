@@ -33,7 +33,7 @@ pub struct Cluster {
     pub used_bytes: Option<u64>,
     pub deletion_protection: Option<bool>,
     pub strict: Option<bool>,
-    pub limits: BTreeMap<String, Limit>,
+    pub limits: BTreeMap<String, Option<Limit>>,
     pub isolation: BTreeMap<String, bool>,
     pub instances: Vec<Instance>,
     pub created_at: Option<String>,
@@ -106,12 +106,13 @@ impl Cluster {
 impl Cluster {
     /// Its limits, and plainly which of them bind.
     pub fn limits_in_words(&self) -> String {
-        let limit = |(name, limit): (&String, &Limit)| {
+        let limit = |(name, limit): (&String, &Option<Limit>)| {
+            let limit = limit.as_ref()?;
             let not = if limit.enforced { "" } else { " (not enforced)" };
             let unit = if limit.unit == *name { String::new() } else { format!(" {}", limit.unit) };
-            format!("{name} {}{unit}{not}", limit.value)
+            Some(format!("{name} {}{unit}{not}", limit.value))
         };
-        self.limits.iter().map(limit).collect::<Vec<_>>().join(", ")
+        self.limits.iter().filter_map(limit).collect::<Vec<_>>().join(", ")
     }
     /// Whether it is protected, and why or why not.
     pub fn protection_in_words(&self) -> Option<String> {

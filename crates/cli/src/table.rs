@@ -10,7 +10,10 @@ pub fn rows(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> S
     let mut table = plain();
     table.set_header(headings.iter().map(|heading| Cell::new(heading.to_uppercase())));
     for row in rows {
-        table.add_row(row.into_iter().map(|cell| short(shown(cell))));
+        let last = row.len().saturating_sub(1);
+        // Nothing stands behind the last one.
+        let cell = |(place, cell)| if place == last { shown(cell) } else { short(shown(cell)) };
+        table.add_row(row.into_iter().enumerate().map(cell));
     }
     finished(&table)
 }
@@ -38,7 +41,7 @@ fn shown(text: String) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// One long value must not make every row as long; `--output json` has it whole.
+/// One long value must not push what stands behind it out of sight in every row; `--output json` has it whole.
 fn short(text: String) -> String {
     if text.chars().count() <= WIDEST { text } else { text.chars().take(WIDEST - 1).chain(['…']).collect() }
 }
@@ -59,8 +62,10 @@ mod tests {
 
     #[test]
     fn one_long_value_does_not_make_every_row_long() {
-        let text = rows(&["name", "value"], [vec!["a".into(), "x".repeat(3000)], vec!["b".into(), "y".into()]]);
-        assert!(text.lines().all(|line| line.chars().count() <= 6 + WIDEST) && text.contains("x…"), "{text}");
+        let long = || "x".repeat(3000);
+        let text = rows(&["name", "value", "why"], [vec!["a".into(), long(), "z".into()], vec!["b".into(), "y".into(), "z".into()]]);
+        assert!(text.lines().all(|line| line.chars().count() <= 11 + WIDEST) && text.contains("x…"), "{text}");
+        assert!(rows(&["at", "detail"], [vec!["now".into(), long()]]).len() > 3000, "at the end of a row it makes no other longer");
         assert!(properties(&[("value", Some("x".repeat(3000)))]).len() > 3000, "alone it is shown whole");
     }
 }

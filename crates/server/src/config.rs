@@ -236,10 +236,6 @@ fn check_subnets(subnets: &[SubnetSection]) -> Result<(), String> {
         if subnet.cidr.addr().is_loopback() == subnet.interface.is_some() {
             return Err(format!("Subnet '{id}': outside 127.0.0.0/8 an `interface` has to carry its addresses, and inside none does."));
         }
-        if subnet.cidr.addr() != subnet.cidr.network() {
-            let range = subnet.cidr.trunc();
-            return Err(format!("Subnet '{id}': {} is an address within {range}; name the range.", subnet.cidr));
-        }
         // 15 bytes: what Linux allows.
         let wrong = |name: &String| name.is_empty() || name.len() > 15 || name.contains(|c: char| c == '/' || c.is_whitespace());
         if subnet.interface.as_ref().is_some_and(wrong) {
@@ -272,8 +268,9 @@ impl Config {
     /// The subnets in force: the configured ones, of which the first is taken where none is asked for, and the installation's own.
     pub fn subnets(&self, installation: u128) -> Vec<Subnet> {
         let sections = self.network.subnets.iter();
-        let mut subnets: Vec<Subnet> =
-            sections.map(|section| Subnet { id: section.id.clone(), cidr: section.cidr, interface: section.interface.clone() }).collect();
+        let mut subnets: Vec<Subnet> = sections
+            .map(|section| Subnet { id: section.id.clone(), cidr: section.cidr.trunc(), interface: section.interface.clone() })
+            .collect();
         let own = moorage_domain::subnet::default_for(installation);
         if !subnets.iter().any(|subnet| subnet.id == own.id) {
             subnets.push(own);
@@ -336,13 +333,14 @@ mod tests {
         let loopback = "{ id = 'default', cidr = '127.64.0.0/20' }";
         let config = read(&format!("{real}, {loopback}")).expect("read");
         assert_eq!(config.subnets(0)[0].interface.as_deref(), Some("eth1"));
+        let named_by_an_address = read("{ id = 'lan', cidr = '192.0.2.129/25', interface = 'eth1' }").expect("read").subnets(0);
+        assert_eq!(named_by_an_address[0].cidr, config.subnets(0)[0].cidr, "the range it is in");
         let with_own = read(real).expect("read").subnets(0);
         assert_eq!(with_own.iter().map(|subnet| &*subnet.id).collect::<Vec<_>>(), ["lan", "default"], "who has an address keeps it");
         for (wrong, why) in [
             ("{ id = 'lan', cidr = '192.0.2.128/25' }", "interface"),
             ("{ id = 'default', cidr = '127.64.0.0/20', interface = 'lo' }", "inside none"),
             ("{ id = 'lan', cidr = '192.0.2.128/25', interface = 'a/b' }", "name of an interface"),
-            ("{ id = 'lan', cidr = '192.0.2.129/25', interface = 'eth1' }", "within 192.0.2.128/25"),
             (&format!("{real}, {{ id = 'lan', cidr = '127.64.0.0/20' }}"), "two subnets"),
             (&format!("{real}, {{ id = 'other', cidr = '192.0.2.0/24', interface = 'eth1' }}"), "overlap"),
         ] {

@@ -45,7 +45,7 @@ fn effective(config: &config::Config) -> toml::Table {
         }
     }
     let subnet = |subnet: &config::SubnetSection| {
-        let named = [("id".to_owned(), subnet.id.clone().into()), ("cidr".to_owned(), subnet.cidr.to_string().into())];
+        let named = [("id".to_owned(), subnet.id.clone().into()), ("cidr".to_owned(), subnet.cidr.trunc().to_string().into())];
         let mut table = toml::Table::from_iter(named);
         table.extend(subnet.interface.iter().map(|interface| ("interface".to_owned(), interface.clone().into())));
         table

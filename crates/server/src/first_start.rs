@@ -104,8 +104,9 @@ pub async fn open_store(address: &StoreAddress) -> Result<Store> {
 /// SQLite's codes for a file that is no database, or one that contradicts itself.
 fn is_damaged(error: &StoreError) -> bool {
     let StoreError::Database { source, .. } = error else { return false };
-    let code = source.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-    matches!(code.as_deref(), Some("26" | "11"))
+    let code = source.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    // The lowest byte; what is above says more of the same.
+    matches!(code.map(|code| code & 0xff), Some(11 | 26))
 }
 
 async fn identity_in_store(store: &Store, address: &StoreAddress) -> Result<Option<Identity>> {

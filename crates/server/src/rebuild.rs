@@ -17,8 +17,17 @@ pub struct Rebuilt {
     pub brought_back: usize,
     /// Clusters that were in it.
     pub known_already: usize,
+    /// Manifests that could not be brought back; what they are of is left alone.
+    pub left_out: usize,
     /// One line per thing that a person should know.
     pub lines: Vec<String>,
+}
+
+impl Rebuilt {
+    fn leave_out(&mut self, line: String) {
+        self.left_out += 1;
+        self.lines.push(line);
+    }
 }
 
 /// Tables of what a cluster can be without.
@@ -80,7 +89,7 @@ async fn fill(uow: &mut UnitOfWork, kept: &Kept, people: Manifest) -> Result<Reb
         match Manifest::parse(text) {
             Ok(manifest) => manifests.push(manifest.rows),
             Err(error) => {
-                rebuilt.lines.push(format!("instance {instance}: its manifest cannot be used, {error}; its files are left alone"));
+                rebuilt.leave_out(format!("instance {instance}: its manifest cannot be used, {error}; its files are left alone"));
             }
         }
     }
@@ -139,7 +148,7 @@ async fn cluster(
 ) -> Result<()> {
     let own = rows.iter().find(|row| row.table == "cluster");
     let Some((own, id)) = own.and_then(|row| Some((row, ClusterId::parse(row.text("id")?).ok()?))) else {
-        rebuilt.lines.push("a manifest names no cluster; it is left out".to_owned());
+        rebuilt.leave_out("a manifest names no cluster; it is left out".to_owned());
         return Ok(());
     };
     if !seen.insert(id.clone()) {
@@ -153,13 +162,13 @@ async fn cluster(
     if let Some(project) = own.text("project_id").and_then(|id| moorage_domain::ProjectId::parse(id).ok())
         && uow.cluster_named(&project, &name).await?.is_some()
     {
-        rebuilt.lines.push(format!("{name} ({id}): another database has its name by now; its files are left alone"));
+        rebuilt.leave_out(format!("{name} ({id}): another database has its name by now; its files are left alone"));
         return Ok(());
     }
     // Who wrote last is not known then, and the other one may lack what was acknowledged.
     let of_several = rows.iter().any(|row| row.table == "replication");
     if of_several && kept.terms.get(&id).is_some_and(|seen| i64::try_from(*seen).unwrap_or(i64::MAX) > term(&rows)) {
-        rebuilt.lines.push(format!(
+        rebuilt.leave_out(format!(
             "{name} ({id}): its manifest is older than its last failover, so which instance wrote last is not known; its files are left alone, and a person has to decide"
         ));
         return Ok(());
@@ -181,7 +190,7 @@ async fn cluster(
         uow.insert_host(&host, &first_start::host_name(), crate::serve::now()).await?;
     }
     if !uow.insert_rows_if_they_fit(&own).await? {
-        rebuilt.lines.push(format!(
+        rebuilt.leave_out(format!(
             "{name} ({id}): it contradicts what is in the store by now (its project, address, account or a name is gone or taken); its files are left alone"
         ));
         return Ok(());
@@ -284,7 +293,7 @@ mod tests {
         let rebuilt = filled(found.store(), &kept, people).await.expect("rebuilt");
         assert_eq!((rebuilt.brought_back, rebuilt.known_already), (1, 0));
         assert!(rebuilt.lines.iter().any(|line| line.contains("delete it again")), "{:?}", rebuilt.lines);
-        assert!(rebuilt.lines.iter().any(|line| line.contains("never finished")), "{:?}", rebuilt.lines);
+        assert!(rebuilt.left_out == 0 && rebuilt.lines.iter().any(|line| line.contains("never finished")), "{:?}", rebuilt.lines);
         let back = found.store().look().await.expect("a look").cluster(&a_cluster(1).id).await.expect("read").expect("there");
         assert_eq!((back.wish, back.term), (Wish::Stop, 7));
     }
@@ -330,7 +339,11 @@ mod tests {
         })
         .await;
         let rebuilt = filled(found.store(), &kept, self::people(&kept, Path::new("/d")).expect("people")).await.expect("rebuilt");
-        assert!(rebuilt.brought_back == 0 && rebuilt.lines.iter().any(|line| line.contains("contradicts")), "{:?}", rebuilt.lines);
+        assert!(
+            (rebuilt.brought_back, rebuilt.left_out) == (0, 1) && rebuilt.lines.iter().any(|line| line.contains("contradicts")),
+            "{:?}",
+            rebuilt.lines
+        );
     }
 
     #[tokio::test]

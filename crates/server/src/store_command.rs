@@ -49,7 +49,7 @@ pub async fn run(command: StoreCommand) -> Result<ExitCode> {
         StoreCommand::Backup { file, without_key, place } => backup(&place.open()?, &file, without_key).await?,
         StoreCommand::Restore { file, place } => restore(&place.open()?, &file).await?,
         StoreCommand::Copy { place } => copy(&place.open()?).await?,
-        StoreCommand::Rebuild { place } => rebuild(&place.open()?).await?,
+        StoreCommand::Rebuild { place } => return rebuild(&place.open()?).await,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -224,7 +224,7 @@ async fn copy(opened: &Opened) -> Result<()> {
     Ok(())
 }
 
-async fn rebuild(opened: &Opened) -> Result<()> {
+async fn rebuild(opened: &Opened) -> Result<ExitCode> {
     let _lock = data_directory::lock(&opened.directory)?;
     let told = rebuild::run(&opened.directory, &opened.store, serve::now()).await?;
     for line in &told.lines {
@@ -234,5 +234,9 @@ async fn rebuild(opened: &Opened) -> Result<()> {
         "{} databases are in the store again, {} were in it already; start `moorage serve`",
         told.brought_back, told.known_already
     ));
-    Ok(())
+    if told.left_out == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::say(&format!("{} could not be brought back and are left alone; why is said above", told.left_out));
+    Ok(ExitCode::FAILURE)
 }

@@ -9,6 +9,7 @@ statements! {
     INSERT = "INSERT INTO idempotency_key (account_id, idempotency_key, request, started_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (account_id, idempotency_key) DO NOTHING";
     GET = "SELECT request, started_at, status, answer FROM idempotency_key WHERE account_id = $1 AND idempotency_key = $2";
+    DATE_BACK = "UPDATE idempotency_key SET started_at = $3 WHERE account_id = $1 AND idempotency_key = $2 AND status IS NULL";
     ANSWER = "UPDATE idempotency_key SET status = $3, answer = $4 WHERE account_id = $1 AND idempotency_key = $2";
     FORGET = "DELETE FROM idempotency_key WHERE account_id = $1 AND idempotency_key = $2";
     FORGET_OLD = "DELETE FROM idempotency_key WHERE started_at < $1";
@@ -60,6 +61,12 @@ impl UnitOfWork {
         let query = sqlx::query(INSERT).bind(account.as_str()).bind(key).bind(request).bind(now.0);
         let done = query.execute(self.connection()).await.map_err(failed("noting an idempotency key"))?;
         Ok(done.rows_affected() > 0)
+    }
+    /// Notes that a request without an answer was begun at another time.
+    pub async fn date_keyed_back(&mut self, account: &UserId, key: &str, at: Timestamp) -> StoreResult<()> {
+        let query = sqlx::query(DATE_BACK).bind(account.as_str()).bind(key).bind(at.0);
+        query.execute(self.connection()).await.map_err(failed("noting that a request broke off"))?;
+        Ok(())
     }
     /// Keeps the answer of a request, sealed.
     pub async fn answer_keyed(&mut self, account: &UserId, key: &str, status: u16, sealed: &str) -> StoreResult<()> {

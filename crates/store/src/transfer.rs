@@ -137,7 +137,8 @@ pub trait Transfer: Rows {
     async fn each_row(&mut self, table: &'static str, mut take: impl FnMut(StoredRow) -> StoreResult<()>) -> StoreResult<()> {
         // The name is one of our own.
         let text = AssertSqlSafe(format!("SELECT * FROM {table}"));
-        let mut rows = sqlx::query(text).fetch(self.connection());
+        // Not kept prepared: a newer program on the same database may give the table another column meanwhile.
+        let mut rows = sqlx::query(text).persistent(false).fetch(self.connection());
         while let Some(row) = rows.try_next().await.map_err(failed("reading rows"))? {
             take(read(table, &row)?)?;
         }

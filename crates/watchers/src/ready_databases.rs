@@ -1,12 +1,12 @@
 //! Databases that are ready to become tenants', in clusters that databases of a plan share: whoever asks for one does not wait for its making.
 
 use crate::Watch;
-use futures::StreamExt;
 use moorage_domain::ClusterId;
 use moorage_operations::serving;
 use moorage_store::{Allocations, StoreError};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// How soon a new shared cluster is seen.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -18,28 +18,33 @@ const LIMIT: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 4;
 
 pub(crate) async fn run(watch: Watch) {
-    let mut looked_at = BTreeMap::new();
+    let (mut looked_at, mut asked) = (BTreeMap::new(), JoinSet::new());
     loop {
-        if let Err(error) = watch.look("ready-databases", PERIOD, look(&watch, &mut looked_at)).await {
+        if let Err(error) = watch.look("ready-databases", PERIOD, look(&watch, &mut looked_at, &mut asked)).await {
             tracing::warn!(%error, "which clusters are shared could not be read");
         }
         tokio::time::sleep(PERIOD).await;
     }
 }
 
-async fn look(watch: &Watch, looked_at: &mut BTreeMap<ClusterId, Instant>) -> Result<(), StoreError> {
+/// Asks the engines that are due, and does not wait for them.
+async fn look(watch: &Watch, looked_at: &mut BTreeMap<ClusterId, Instant>, asked: &mut JoinSet<()>) -> Result<(), StoreError> {
     let shared = watch.world.store.glance().await?.clusters_with_room(watch.world.host.id()).await?;
     looked_at.retain(|cluster, _| shared.contains(cluster));
-    let due = shared.into_iter().filter(|cluster| looked_at.get(cluster).is_none_or(|at| at.elapsed() >= AGAIN));
-    let looks = futures::stream::iter(due.map(|cluster| async move {
-        // An engine that does not answer is asked again the next time.
-        if tokio::time::timeout(LIMIT, prepare(watch, &cluster)).await.is_err() {
-            tracing::warn!(%cluster, seconds = LIMIT.as_secs(), "an engine made no database ready in time; databases are made when they are asked for");
+    while asked.try_join_next().is_some() {}
+    for cluster in shared {
+        if asked.len() == AT_ONCE || looked_at.get(&cluster).is_some_and(|at| at.elapsed() < AGAIN) {
+            continue;
         }
-        cluster
-    }));
-    let seen = looks.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
-    looked_at.extend(seen.into_iter().map(|cluster| (cluster, Instant::now())));
+        looked_at.insert(cluster.clone(), Instant::now());
+        let watch = watch.clone();
+        asked.spawn(async move {
+            // An engine that does not answer is asked again the next time.
+            if tokio::time::timeout(LIMIT, prepare(&watch, &cluster)).await.is_err() {
+                tracing::warn!(%cluster, seconds = LIMIT.as_secs(), "an engine made no database ready in time; databases are made when they are asked for");
+            }
+        });
+    }
     Ok(())
 }
 

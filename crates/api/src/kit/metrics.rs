@@ -163,7 +163,7 @@ fn render(metrics: &Metrics, process: Option<(i64, f64)>) -> String {
     for (kind, status, count) in &metrics.ended {
         ended.get_or_create(&Ended { kind: kind.clone(), status: status.clone() }).inc_by(*count);
     }
-    registry.register("operations_ended", "Operations that have ended, by kind and how", ended);
+    registry.register("operations_ended", "Operations of the whole installation that have ended, by kind and how", ended);
     let gateway = Gauge::<i64>::default();
     gateway.set(metrics.gateway_up.into());
     registry.register("gateway_up", "Whether the gateway answers", gateway);

@@ -18,18 +18,22 @@ use tracing::Instrument;
 /// Says of an answer that it is an earlier one.
 const REPEATED: &str = "idempotent-replayed";
 
-/// Carries a request with a key out once.
+/// Carries a request with a key out once. One that takes longer than a request may goes on, and its answer is there for whoever repeats it.
 pub(crate) async fn once(State(kit): State<Kit>, request: Request, next: Next) -> Response {
     if *request.method() == Method::GET || !request.headers().contains_key("idempotency-key") {
         return next.run(request).await;
     }
-    match keyed(&kit, request, next).await {
-        Ok(response) => response,
-        Err(problem) => Refusal::from(problem).into_response(),
+    match tokio::spawn(keyed(kit, request, next).in_current_span()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => Refusal::from(problem).into_response(),
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Refusal::from(Problem::internal()).into_response(),
+        },
     }
 }
 
-async fn keyed(kit: &Kit, request: Request, next: Next) -> Result<Response, Problem> {
+async fn keyed(kit: Kit, request: Request, next: Next) -> Result<Response, Problem> {
     let Some(key) = header(request.headers(), "idempotency-key").map(str::to_owned) else {
         return Err(Problem::invalid("Idempotency-Key", "An idempotency key has 1 to 128 printable characters without spaces."));
     };
@@ -42,24 +46,28 @@ async fn keyed(kit: &Kit, request: Request, next: Next) -> Result<Response, Prob
     if let Keyed::Answered { status, body } = kit.app.begin_keyed(&actor, &key, &said).await? {
         return again(status, &body);
     }
-    // Who asked may go away, and will ask again: what was begun is brought to its end and its answer kept.
-    let carried_out = tokio::spawn(answered(kit.clone(), actor, key, request, next).in_current_span());
-    carried_out.await.map_err(|_| Problem::internal())?
+    let response = next.run(request).await;
+    match response.extensions().get::<Refusal>() {
+        Some(refusal) if nothing_was_done(&refusal.first) => kit.app.forget_keyed(&actor, &key).await,
+        Some(_) => kit.app.break_off_keyed(&actor, &key).await,
+        None => match kept(&kit, &actor, &key, response).await {
+            Ok(answer) => return Ok(answer),
+            Err(problem) => {
+                kit.app.break_off_keyed(&actor, &key).await;
+                return Err(problem);
+            }
+        },
+    }
+    Ok(response)
 }
 
-async fn answered(kit: Kit, actor: Actor, key: String, request: Request, next: Next) -> Result<Response, Problem> {
-    let response = next.run(request).await;
-    if let Some(refusal) = response.extensions().get::<Refusal>() {
-        if nothing_was_done(&refusal.first) {
-            kit.app.forget_keyed(&actor, &key).await?;
-        }
-        return Ok(response);
-    }
+/// Keeps an answer, and gives it on.
+async fn kept(kit: &Kit, actor: &Actor, key: &str, response: Response) -> Result<Response, Problem> {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.map_err(|_| Problem::internal())?.to_bytes();
     let kept = Kept { etag: header(&parts.headers, "etag").map(str::to_owned), body: String::from_utf8_lossy(&bytes).into_owned() };
     let kept = serde_json::to_string(&kept).map_err(|_| Problem::internal())?;
-    kit.app.answer_keyed(&actor, &key, parts.status.as_u16(), &kept).await?;
+    kit.app.answer_keyed(actor, key, parts.status.as_u16(), &kept).await?;
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 

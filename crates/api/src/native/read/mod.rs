@@ -91,7 +91,8 @@ struct Limits {
     cpu: Limit,
     memory: Limit,
     disk: Limit,
-    connections: Limit,
+    /// None where it is not known: the server of the cluster's machine has not said.
+    connections: Option<Limit>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -167,7 +168,7 @@ pub(crate) fn cluster(view: &ClusterView) -> Cluster {
             cpu: limit(size.as_ref().map(|size| size.cpu), "vCPU", abilities.limits_enforced),
             memory: limit(size.as_ref().map(|size| size.memory_gib), "GiB", abilities.limits_enforced),
             disk: limit(Some(spec.data_size_gb()), "GiB", abilities.volume_size_enforced),
-            connections: limit(*most_connections, "connections", most_connections.is_some()),
+            connections: most_connections.map(|most| limit(Some(most), "connections", true)),
         },
         isolation: Isolation { tenants: abilities.tenants_isolated, network: abilities.network_isolated },
         instances: instances.collect(),
