@@ -70,8 +70,7 @@ impl App {
             tracing::warn!(%host, %error, "what binds on another machine cannot be read; nothing is promised of it");
             None
         });
-        let noted = noted.unwrap_or_else(Enforcement::unknown);
-        let noted = Arc::new(noted);
+        let noted = Arc::new(noted.unwrap_or_else(Enforcement::unknown));
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), (Instant::now(), noted.clone()));
         Ok(noted)
     }

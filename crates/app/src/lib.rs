@@ -71,6 +71,7 @@ pub struct App {
     pub(crate) catalogues: Arc<parameters::Catalogues>,
     /// Held by who chooses a shared cluster for a database.
     pub(crate) sharing: Arc<allocations::Turns>,
+    /// What binds on other machines, as last read.
     pub(crate) noted: Arc<enforcement::Noted>,
 }
 

@@ -143,6 +143,7 @@ impl Asked {
             protected: true,
         };
         let begun = self.kit.app.allocate(&self.actor, wanted).await.map_err(|problem| match problem.code {
+            // One in quarantine has a code of its own: those who could look it up do not see it.
             ProblemCode::NameTaken if problem.field.as_deref() == Some("name") => taken(),
             _ => problem,
         })?;
