@@ -41,14 +41,9 @@ impl Enforcement {
 pub(crate) type Noted = Mutex<BTreeMap<HostId, (Instant, Arc<Enforcement>)>>;
 
 impl App {
-    /// What binds here.
-    pub fn enforcement(&self) -> Enforcement {
-        Enforcement { abilities: self.parts.host.abilities(), most_connections: Some(self.parts.most_connections) }
-    }
-
     /// Notes what binds here, for the servers of other machines.
     pub async fn note_enforcement(&self) -> Result<(), Problem> {
-        let noted = serde_json::to_string(&self.enforcement()).map_err(|error| problem::internal(&error))?;
+        let noted = serde_json::to_string(&*self.enforcement).map_err(|error| problem::internal(&error))?;
         let mut uow = self.parts.store.begin().await.map_err(problem::store)?;
         uow.set_enforcement(self.parts.host.id(), &noted).await.map_err(problem::store)?;
         uow.commit().await.map_err(problem::store)
@@ -57,7 +52,7 @@ impl App {
     /// What binds on a machine.
     pub async fn enforcement_on(&self, host: &HostId) -> Result<Arc<Enforcement>, Problem> {
         if host == self.parts.host.id() {
-            return Ok(Arc::new(self.enforcement()));
+            return Ok(self.enforcement.clone());
         }
         let known = self.noted.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned();
         if let Some((at, known)) = known

@@ -71,6 +71,8 @@ pub struct App {
     pub(crate) catalogues: Arc<parameters::Catalogues>,
     /// Held by who chooses a shared cluster for a database.
     pub(crate) sharing: Arc<allocations::Turns>,
+    /// What binds here, for as long as the process lives.
+    pub(crate) enforcement: Arc<Enforcement>,
     /// What binds on other machines, as last read.
     pub(crate) noted: Arc<enforcement::Noted>,
 }
@@ -106,7 +108,9 @@ pub struct Parts {
 impl App {
     /// The app over its parts.
     pub fn new(parts: Parts) -> Self {
+        let enforcement = Enforcement { abilities: parts.host.abilities(), most_connections: Some(parts.most_connections) };
         Self {
+            enforcement: Arc::new(enforcement),
             parts: Arc::new(parts),
             logins: Arc::new(Logins::new()),
             catalogues: Arc::default(),
